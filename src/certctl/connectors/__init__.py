@@ -1,0 +1,1 @@
+"""Connectors: one module or folder for each type of certificate authority."""

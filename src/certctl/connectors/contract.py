@@ -1,0 +1,146 @@
+"""What a connector is: two required methods, and optional capabilities as small protocols.
+
+A connector is built by its factory from its config model and a `ConnectorContext`; it sees no
+storage and no HTTP server. One connector object belongs to one revision of one issuer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cryptography import x509
+    from pydantic import BaseModel
+
+    from certctl.domain.clock import Clock
+    from certctl.domain.names import Name
+    from certctl.domain.orders import Recovery
+    from certctl.domain.profiles import Abilities
+    from certctl.domain.usages import Usage
+    from certctl.pki.requests import CertificateRequest
+
+#: What the CA calls an order or a certificate: small, JSON, kept with both.
+Reference = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class IssuanceRequest:
+    """One request for one certificate, already held against the profile. Lifetime in seconds."""
+
+    order_id: str
+    csr: CertificateRequest
+    common_name: str | None
+    names: tuple[Name, ...]
+    usages: tuple[Usage, ...]
+    validity: int
+    must_staple: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """A certificate, and its issuers' certificates upwards (the root may be left out)."""
+
+    certificate: x509.Certificate
+    chain: Sequence[x509.Certificate]
+    reference: Reference = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The CA accepted the order and works on it. `retry_after` in seconds where the CA said so."""
+
+    reference: Reference
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """A successful look at the CA: which host answered (None for our own), and what it said."""
+
+    host: str | None
+    detail: str
+
+
+class Connector(Protocol):
+    """One type of certificate authority. Every method raises `IssuerError` and nothing else."""
+
+    @property
+    def recovery(self) -> Recovery:
+        """How a lost answer to `issue` is recovered."""
+        ...
+
+    @property
+    def abilities(self) -> Abilities:
+        """What this issuer can put into a certificate."""
+        ...
+
+    async def issue(self, request: IssuanceRequest) -> IssuedCertificate | Pending:
+        """Ask the CA for a certificate."""
+        ...
+
+    async def check(self) -> CheckResult:
+        """Make a real, cheap, read-only call that proves address and credentials."""
+        ...
+
+
+@runtime_checkable
+class Polls(Protocol):
+    """The CA answers later."""
+
+    async def poll(
+        self, request: IssuanceRequest, reference: Reference
+    ) -> IssuedCertificate | Pending:
+        """Ask what became of an order."""
+        ...
+
+
+@runtime_checkable
+class Lookup(Protocol):
+    """The CA can be asked whether it knows an order whose answer was lost."""
+
+    async def lookup(self, request: IssuanceRequest) -> IssuedCertificate | Pending | None:
+        """Find the order by what we sent; None when the CA certainly does not have it."""
+        ...
+
+
+class ConnectorState(Protocol):
+    """A small key-value store, sealed, one for each issuer and shared by every process."""
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None."""
+        ...
+
+    async def put_if_absent(self, key: str, value: bytes) -> bytes:
+        """Store the value unless there is one, and return the one that is there now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorContext:
+    """What the surroundings give a connector."""
+
+    issuer_id: str
+    clock: Clock
+    state: ConnectorState
+
+
+class ConnectorFactory(Protocol):
+    """Builds a connector; files are read and keys made or fetched here, once per revision."""
+
+    async def __call__(self, config: Any, context: ConnectorContext) -> Connector:
+        """Build it, or raise `Misconfigured`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorType:
+    """A registered connector: its name, other names it is known by, its settings, its factory."""
+
+    name: str
+    aliases: tuple[str, ...]
+    title: str
+    config: type[BaseModel]
+    factory: ConnectorFactory

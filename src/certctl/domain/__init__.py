@@ -1,0 +1,1 @@
+"""What is true without any I/O: plain values and pure functions."""

@@ -1,0 +1,160 @@
+"""Profiles: the rules for a class of certificates, and how a request is held against them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from certctl.domain.errors import InvalidInput
+from certctl.domain.keys import RSA_MAX_BITS, RSA_MIN_BITS, KeyType
+from certctl.domain.names import Name, NameKind
+from certctl.domain.usages import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SECONDS_PER_DAY = 86_400
+MAX_NAMES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Rules for a class of certificates. Lifetimes are in seconds."""
+
+    id: str
+    name: str
+    description: str
+    key_types: frozenset[KeyType]
+    usages: tuple[Usage, ...]
+    name_kinds: frozenset[NameKind]
+    default_validity: int
+    max_validity: int
+    rsa_min_bits: int = RSA_MIN_BITS
+    must_staple: bool = False
+    new_key_on_renewal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a connector can put into a certificate. `max_validity` is in seconds, None for no limit
+    of its own; `not_after_ms` is the end of the CA's own certificate where that binds."""
+
+    key_types: frozenset[KeyType] = frozenset(KeyType)
+    usages: frozenset[Usage] = frozenset(Usage)
+    name_kinds: frozenset[NameKind] = frozenset(NameKind)
+    must_staple: bool = True
+    max_validity: int | None = None
+    not_after_ms: int | None = None
+
+
+def check_profile_fits(profile: Profile, abilities: Abilities) -> None:
+    """Raise InvalidInput where a profile asks for what the issuer's connector cannot do."""
+    if missing := [usage for usage in profile.usages if usage not in abilities.usages]:
+        raise InvalidInput(
+            "usage-not-supported",
+            f"this issuer cannot issue certificates for {', '.join(missing)}",
+            field="profile_id",
+            hint="choose another issuer, or a profile without that usage",
+        )
+    if profile.must_staple and not abilities.must_staple:
+        raise InvalidInput(
+            "must-staple-not-supported",
+            "this issuer cannot put the must-staple extension into certificates",
+            field="profile_id",
+            hint="choose another issuer, or a profile without must-staple",
+        )
+
+
+def check_key(profile: Profile, abilities: Abilities, key_type: KeyType, bits: int) -> None:
+    """Raise InvalidInput where a public key of this type and size is not allowed."""
+    if key_type not in profile.key_types:
+        allowed = ", ".join(sorted(profile.key_types))
+        raise InvalidInput(
+            "key-type-not-allowed",
+            f"this profile does not allow {key_type} keys",
+            field="csr",
+            hint=f"make a key of one of these types: {allowed}",
+        )
+    if key_type not in abilities.key_types:
+        raise InvalidInput(
+            "key-type-not-supported",
+            f"this issuer does not certify {key_type} keys",
+            field="csr",
+            hint="choose another issuer, or make a key of another type",
+        )
+    if key_type is KeyType.RSA and not profile.rsa_min_bits <= bits <= RSA_MAX_BITS:
+        raise InvalidInput(
+            "key-size-not-allowed",
+            f"RSA keys must have {profile.rsa_min_bits} to {RSA_MAX_BITS} bits for this profile",
+            field="csr",
+            hint="make a new key within that range",
+        )
+
+
+def check_names(
+    profile: Profile, abilities: Abilities, names: Sequence[Name], common_name: str | None
+) -> None:
+    """Raise InvalidInput where the names are too many, too few or of a kind not allowed."""
+    if len(names) > MAX_NAMES:
+        raise InvalidInput(
+            "too-many-names",
+            f"a certificate may carry at most {MAX_NAMES} names",
+            field="names",
+            hint="split the names over several certificates",
+        )
+    if not names and (profile.name_kinds or not common_name):
+        raise InvalidInput(
+            "names-missing",
+            "no name to certify: neither `names` nor the CSR has one",
+            field="names",
+            hint="list at least one name, or put it into the CSR's subjectAltName",
+        )
+    for index, name in enumerate(names):
+        if name.kind not in profile.name_kinds:
+            raise InvalidInput(
+                "name-kind-not-allowed",
+                f"this profile does not allow names of kind {name.kind}",
+                field=f"names.{index}",
+                hint=f"allowed: {', '.join(sorted(profile.name_kinds)) or 'a common name only'}",
+            )
+        if name.kind not in abilities.name_kinds:
+            raise InvalidInput(
+                "name-kind-not-supported",
+                f"this issuer cannot certify names of kind {name.kind}",
+                field=f"names.{index}",
+                hint="choose another issuer, or leave that name out",
+            )
+
+
+def validity_for(
+    profile: Profile, abilities: Abilities, validity_days: int | None, not_before_ms: int
+) -> int:
+    """Return the lifetime to ask for, in seconds.
+
+    A lifetime that was asked for and is over a limit is refused; one that nobody asked for is the
+    profile's default, shortened to what the issuer can give.
+    """
+    limits = [profile.max_validity]
+    if abilities.max_validity is not None:
+        limits.append(abilities.max_validity)
+    if abilities.not_after_ms is not None:
+        limits.append((abilities.not_after_ms - not_before_ms) // 1000)
+    limit = min(limits)
+    if validity_days is None:
+        return min(profile.default_validity, limit)
+    wanted = validity_days * SECONDS_PER_DAY
+    if wanted > profile.max_validity:
+        raise InvalidInput(
+            "validity-over-profile",
+            f"this profile allows at most {profile.max_validity // SECONDS_PER_DAY} days",
+            field="validity_days",
+            hint="ask for fewer days, or leave validity_days out for the profile's default",
+        )
+    if wanted > limit:
+        raise InvalidInput(
+            "validity-over-issuer",
+            f"this issuer can give at most {limit // SECONDS_PER_DAY} days now",
+            field="validity_days",
+            hint="ask for fewer days, or leave validity_days out for the longest possible",
+        )
+    return wanted

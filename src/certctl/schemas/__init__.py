@@ -1,0 +1,1 @@
+"""The REST bodies, shared by the server and by its clients."""

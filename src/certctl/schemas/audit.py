@@ -1,0 +1,28 @@
+"""Audit events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from certctl.schemas.common import Moment, ResponseBody
+
+
+class AuditEventView(ResponseBody):
+    """One change, or one refusal, and who caused it."""
+
+    chain_id: str
+    seq: int
+    at: Moment
+    actor: str
+    action: str
+    object_type: str
+    object_id: str
+    detail: dict[str, Any]
+
+
+class AuditVerification(ResponseBody):
+    """What checking every chain found: `problems` is empty when nothing was altered."""
+
+    chains: int
+    events: int
+    problems: list[str]

@@ -1,0 +1,126 @@
+"""Certificates, their versions and orders."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
+
+from certctl.schemas.common import Label, Moment, RequestBody, ResponseBody, no_nul
+
+CsrText = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200_000),
+    WithJsonSchema({"type": "string", "format": "csr", "minLength": 1, "maxLength": 200_000}),
+]
+NameText = Annotated[str, StringConstraints(min_length=1, max_length=2_048), AfterValidator(no_nul)]
+Reference = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+
+OrderStatus = Literal[
+    "awaiting_csr",
+    "ready",
+    "submitting",
+    "pending",
+    "uncertain",
+    "issued",
+    "rejected",
+    "expired",
+    "cancelled",
+]
+CertificateStatus = Literal["pending", "issued", "failed", "expired", "revoked", "archived"]
+
+
+class CertificateCreate(RequestBody):
+    """A request for a certificate. The private key stays where the CSR was made."""
+
+    issuer_id: Reference = Field(description="Issuer to ask: its id", examples=["iss-local"])
+    profile_id: Reference = Field(
+        default="prof-tls-server", description="Profile to hold the request against"
+    )
+    csr: CsrText = Field(description="PKCS#10 request: PEM, or base64 of its DER")
+    names: list[NameText] | None = Field(
+        default=None,
+        description="Names to certify: `www.example.org`, `10.0.0.1`, `user@example.org`, "
+        "`spiffe://…`, or with their kind in front (`dns:`, `ip:`, `email:`, `uri:`). "
+        "Default: those in the CSR. Every name in the CSR must be listed.",
+        examples=[["www.example.org", "10.0.0.1"]],
+    )
+    validity_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="Lifetime; default: the profile's"
+    )
+    owner: Label | None = Field(default=None, description="Who looks after it")
+
+
+class VersionView(ResponseBody):
+    """One X.509 certificate that a CA issued."""
+
+    id: str
+    serial: str = Field(description="Lower-case hex, no separators, no leading zeros")
+    not_before: Moment
+    not_after: Moment
+    certificate: str = Field(description="PEM")
+    chain: str = Field(description="PEM of the issuers, from the leaf's own issuer upwards")
+
+
+class CertificateView(ResponseBody):
+    """A managed certificate with its newest version (null until the CA issued one)."""
+
+    id: str
+    status: CertificateStatus
+    issuer_id: str
+    profile_id: str
+    common_name: str | None
+    names: list[str]
+    owner: str | None
+    order_id: str | None = Field(description="The newest order")
+    version: VersionView | None
+    created_at: Moment
+    updated_at: Moment
+
+
+class CertificateSummary(ResponseBody):
+    """A row of the inventory."""
+
+    id: str
+    status: CertificateStatus
+    issuer_id: str
+    profile_id: str
+    common_name: str | None
+    names: list[str]
+    owner: str | None
+    serial: str | None
+    not_after: Moment | None
+    created_at: Moment
+
+
+class AttemptView(ResponseBody):
+    """One time the CA was asked about an order."""
+
+    number: int
+    action: str
+    outcome: str
+    detail: str | None
+    started_at: Moment
+    duration_ms: int
+
+
+class OrderView(ResponseBody):
+    """One request to an issuer for one version."""
+
+    id: str
+    state: OrderStatus
+    certificate_id: str
+    issuer_id: str
+    version_id: str | None
+    problem: str | None = Field(description="Why it stands where it does, in words")
+    reference: dict[str, Any] | None = Field(description="What the CA calls it")
+    attempts: int
+    due_at: Moment | None = Field(description="When the CA is asked next")
+    created_at: Moment
+    updated_at: Moment
+
+
+class OrderDetail(OrderView):
+    """An order with its history, oldest attempt first."""
+
+    history: list[AttemptView]

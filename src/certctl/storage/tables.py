@@ -1,0 +1,271 @@
+"""The tables. Times are milliseconds since the Unix epoch, JSON is text, ids sort by time.
+
+Changes to a table after its release come as a migration that expands first and contracts a release
+later, so that two versions of certctl can run beside each other on one PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# One row, one number: grows whenever something that processes keep in memory has changed.
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("counter", BigInteger, nullable=False),
+)
+
+# Keys, secrets and connector state, sealed; `scope` is an issuer's id or "server".
+sealed_values = Table(
+    "sealed_values",
+    metadata,
+    Column("scope", String(80), nullable=False),
+    Column("name", String(120), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("scope", "name"),
+)
+
+issuers = Table(
+    "issuers",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("name", String(120), nullable=False, unique=True),
+    Column("type", String(40), nullable=False),
+    Column("config", Text, nullable=False),  # JSON of what is not secret
+    Column("sealed_config", LargeBinary),  # sealed JSON of what is
+    Column("source", String(8), nullable=False),  # "env" or "api"
+    Column("enabled", Boolean, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("name", String(120), nullable=False, unique=True),
+    Column("rules", Text, nullable=False),  # JSON, see repositories
+    Column("enabled", Boolean, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(80), primary_key=True),  # the prefix of the key itself
+    Column("name", String(120), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("scope", Text),  # JSON; null for everything
+    Column("secret_hash", String(64), nullable=False),  # SHA-256, hex
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    Column("last_used_at", BigInteger),
+)
+
+certificates = Table(
+    "certificates",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("issuer_id", String(80), ForeignKey("issuers.id"), nullable=False),
+    Column("profile_id", String(80), ForeignKey("profiles.id"), nullable=False),
+    Column("owner", String(120)),
+    Column("common_name", String(255)),
+    Column("names", Text, nullable=False),  # JSON list of "kind:value"
+    Column("status", String(16), nullable=False),
+    Column("version_id", String(80)),  # the newest version
+    Column("not_after", BigInteger),  # of that version
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+Index("ix_certificates_issuer_id", certificates.c.issuer_id)
+
+# For finding certificates by name; the certificate's own row has the list in its order.
+certificate_names = Table(
+    "certificate_names",
+    metadata,
+    Column("value", String(2048), nullable=False),
+    Column("certificate_id", String(80), ForeignKey("certificates.id"), nullable=False),
+    Column("kind", String(8), nullable=False),
+    PrimaryKeyConstraint("value", "certificate_id", "kind"),
+    sqlite_with_rowid=False,
+)
+
+# Issuers' certificates, each sequence stored once: `id` is the SHA-256 of the PEM text.
+chains = Table(
+    "chains",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("pem", Text, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("certificate_id", String(80), ForeignKey("certificates.id"), nullable=False),
+    Column("issuer_id", String(80), ForeignKey("issuers.id"), nullable=False),
+    Column("order_id", String(80), nullable=False),
+    Column("serial", String(64), nullable=False),  # lower-case hex
+    Column("not_before", BigInteger, nullable=False),
+    Column("not_after", BigInteger, nullable=False),
+    Column("der", LargeBinary, nullable=False),
+    Column("chain_id", String(64), ForeignKey("chains.id"), nullable=False),
+    Column("reference", Text),  # JSON: what the CA calls it
+    Column("created_at", BigInteger, nullable=False),
+    UniqueConstraint("issuer_id", "serial"),
+)
+Index("ix_versions_certificate_id", versions.c.certificate_id)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("certificate_id", String(80), ForeignKey("certificates.id"), nullable=False),
+    Column("issuer_id", String(80), ForeignKey("issuers.id"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("csr", LargeBinary),  # DER; null while awaiting one
+    Column("request", Text, nullable=False),  # JSON: what was asked for, held against the profile
+    Column("reference", Text),  # JSON: what the CA calls it
+    Column("version_id", String(80)),
+    Column("problem", Text),  # why it is where it is, in words
+    Column("attempts", Integer, nullable=False),
+    Column("accepted_at", BigInteger),  # when the CA took it
+    Column("due_at", BigInteger),  # null: nothing to do
+    Column("lease_owner", String(80)),
+    Column("lease_until", BigInteger),
+    Column("epoch", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+Index(
+    "ix_orders_due_at",
+    orders.c.due_at,
+    sqlite_where=orders.c.due_at.is_not(None),
+    postgresql_where=orders.c.due_at.is_not(None),
+)
+_OPEN = text("state IN ('awaiting_csr', 'ready', 'submitting', 'pending', 'uncertain')")
+Index(
+    "uq_orders_open",
+    orders.c.certificate_id,
+    unique=True,
+    sqlite_where=_OPEN,
+    postgresql_where=_OPEN,
+)
+Index("ix_orders_certificate_id", orders.c.certificate_id)
+
+order_attempts = Table(
+    "order_attempts",
+    metadata,
+    Column("order_id", String(80), ForeignKey("orders.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("action", String(16), nullable=False),  # submit, poll, lookup
+    Column("outcome", String(24), nullable=False),
+    Column("detail", Text),
+    Column("started_at", BigInteger, nullable=False),
+    Column("duration_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("order_id", "number"),
+)
+
+# A version declared invalid: recorded here, then told to the CA by the scheduler.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("version_id", String(80), ForeignKey("versions.id"), primary_key=True),
+    Column("issuer_id", String(80), ForeignKey("issuers.id"), nullable=False),
+    Column("serial", String(64), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("problem", Text),
+    Column("reference", Text),
+    Column("attempts", Integer, nullable=False),
+    Column("revoked_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger),
+    Column("lease_owner", String(80)),
+    Column("lease_until", BigInteger),
+    Column("epoch", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+Index(
+    "ix_revocations_due_at",
+    revocations.c.due_at,
+    sqlite_where=revocations.c.due_at.is_not(None),
+    postgresql_where=revocations.c.due_at.is_not(None),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("api_key_id", String(80), nullable=False),
+    Column("key", String(255), nullable=False),
+    Column("request_hash", String(64), nullable=False),
+    Column("order_id", String(80), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("api_key_id", "key"),
+    sqlite_with_rowid=False,
+)
+Index("ix_idempotency_keys_created_at", idempotency_keys.c.created_at)
+
+# One chain of events for each process; `seq` starts at 1, `mac` covers the event and the mac before.
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("chain_id", String(80), nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("action", String(60), nullable=False),
+    Column("object_type", String(40), nullable=False),
+    Column("object_id", String(80), nullable=False),
+    Column("detail", Text, nullable=False),  # JSON
+    Column("mac", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("chain_id", "seq"),
+)
+Index("ix_audit_events_at", audit_events.c.at, audit_events.c.chain_id, audit_events.c.seq)
+
+# First and last link that must be there, itself under a mac, so that a cut tail shows.
+audit_chains = Table(
+    "audit_chains",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("base_seq", BigInteger, nullable=False),
+    Column("base_mac", LargeBinary, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("last_mac", LargeBinary, nullable=False),
+    Column("head_mac", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+#: Insertion order that satisfies the foreign keys, for the writer that groups rows by table.
+INSERT_ORDER: tuple[Table, ...] = tuple(metadata.sorted_tables)
