@@ -66,3 +66,7 @@ def recovered_state(recovery: Recovery) -> OrderState:
             return S.SUBMITTING
         case Recovery.ASK:
             return S.UNCERTAIN
+
+
+#: How long a client's Idempotency-Key stands for the order it led to, in milliseconds.
+IDEMPOTENCY_MS = 24 * 3600 * 1000

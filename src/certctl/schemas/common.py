@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -49,3 +49,9 @@ class Problem(ResponseBody):
     field: str | None = Field(default=None, description="Where in the request, as a dotted path")
     hint: str | None = Field(default=None, description="What to do about it")
     request_id: str | None = None
+
+
+class Health(ResponseBody):
+    """Whether the server is up."""
+
+    status: Literal["ok"]

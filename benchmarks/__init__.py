@@ -1,0 +1,1 @@
+"""Measurements. Everything that is compared is measured in one run, on one machine."""

@@ -1,0 +1,31 @@
+"""`make bench`: how fast, how soon, how much memory. Prints figures and ratios; judges nothing."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from benchmarks import issuance, memory, startup
+from benchmarks.core_limit import core_limit
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0, help="per measured row")
+    parser.add_argument("--only", choices=["issuance", "startup", "memory"], action="append")
+    options = parser.parse_args()
+    chosen = options.only or ["issuance", "startup", "memory"]
+    with tempfile.TemporaryDirectory(prefix="certctl-bench-") as folder:
+        if "issuance" in chosen:
+            limit = core_limit(options.seconds)
+            print(f"one core's limit: {limit:,.0f}/s (parse, verify, build, sign, encode; P-256)")
+            issuance.run(Path(folder), limit, options.seconds)
+        if "startup" in chosen:
+            startup.run(Path(folder))
+        if "memory" in chosen:
+            memory.run(Path(folder))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The main job in one minute: a server, a certificate, and the proof that it works.
+
+Everything happens on loopback and in a temporary directory that is gone at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+CERTCTL = str(Path(sys.executable).with_name("certctl"))
+NAMES = ["www.demo.test", "localhost", "127.0.0.1"]
+START_SECONDS = 60
+
+
+def say(text: str) -> None:
+    print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n# {text}", flush=True)
+
+
+def run(*command: str, show: str | None = None) -> str:
+    """Run a command as an operator would, showing it and what it prints."""
+    shown = [Path(part).name if part == CERTCTL else part for part in command]
+    print(f"$ {show or shlex.join(shown)}", flush=True)
+    done = subprocess.run(
+        command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    print(done.stdout.rstrip(), flush=True)
+    if done.returncode:
+        raise SystemExit(f"demo: that failed with exit code {done.returncode}")
+    return done.stdout
+
+
+def start_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """Start the server and wait until it says that it is ready."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("CERTCTL_")
+    }
+    log = folder / "server.log"
+    data = folder / "data"
+    command = [CERTCTL, "server", "--data-dir", str(data), "--port", str(port)]
+    print(f"$ certctl server --data-dir {data} --port {port} &", flush=True)
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    deadline = time.monotonic() + START_SECONDS
+    while not (data / "server.json").exists():
+        if server.poll() is not None or time.monotonic() > deadline:
+            print(log.read_text())
+            server.kill()
+            raise SystemExit("demo: the server did not start")
+        time.sleep(0.05)
+    return server
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def serve_tls(chain: Path, key: Path) -> tuple[socket.socket, int]:
+    """A small TLS server with the new certificate, in a thread; ends when its socket closes."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                with context.wrap_socket(connection, server_side=True) as tls:
+                    tls.sendall(b"hello from a certificate made by certctl\n")
+            except OSError as error:
+                print(f"(the peer left: {error.__class__.__name__})", flush=True)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listener, listener.getsockname()[1]
+
+
+def show(folder: Path) -> None:
+    data = folder / "data"
+    os.environ["CERTCTL_DATA_DIR"] = str(data)
+    for name in ("CERTCTL_SERVER_URL", "CERTCTL_API_KEY", "CERTCTL_CA_BUNDLE"):
+        os.environ.pop(name, None)
+
+    say("2. The Local CA exists from the first start; this is its root, for those who trust it")
+    root = folder / "root.pem"
+    run(CERTCTL, "issuers", "ca", "iss-local", "--out", str(root))
+
+    say("3. Make a key and a CSR here, send only the CSR, get the certificate")
+    run(CERTCTL, "issue", *NAMES, "--days", "30", "--owner", "demo", "--out", str(folder))
+    key = folder / "www.demo.test.key"
+    leaf = folder / "www.demo.test.crt"
+    chain = folder / "www.demo.test.chain.crt"
+    print(f"key file mode: {key.stat().st_mode & 0o777:o} (it never left this machine)")
+
+    say("4. openssl agrees: it is signed by that root, for that name and that address")
+    for check in (["-verify_hostname", "www.demo.test"], ["-verify_ip", "127.0.0.1"]):
+        run("openssl", "verify", "-x509_strict", "-CAfile", str(root), *check, str(leaf))
+
+    say("5. Serve it: openssl s_client and Python accept the connection, trusting only that root")
+    listener, port = serve_tls(chain, key)
+    with listener:
+        run(
+            "openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", str(root),
+            "-servername", "www.demo.test", "-verify_hostname", "www.demo.test",
+            "-verify_return_error", "-brief", "-ign_eof",
+        )  # fmt: skip
+        context = ssl.create_default_context(cafile=root)
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as tls,
+        ):
+            print(f"Python ({tls.version()}): {tls.recv(100).decode().strip()}", flush=True)
+
+    say("6. The inventory and the audit log remember it")
+    run(CERTCTL, "certs")
+    run(CERTCTL, "audit")
+    run(CERTCTL, "audit", "verify")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="certctl-demo-") as name:
+        folder = Path(name)
+        say("1. Start a server on loopback, with SQLite and its Local CA, in a temporary directory")
+        server = start_server(folder, free_port())
+        try:
+            show(folder)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            code = server.wait(60)
+    if code:
+        raise SystemExit(f"demo: the server ended with exit code {code}")
+    say("Done: the server has stopped and the temporary directory is gone. Next: make run")
+
+
+if __name__ == "__main__":
+    main()

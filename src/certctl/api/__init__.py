@@ -1,0 +1,1 @@
+"""REST: the routes, problem documents and the OpenAPI description made from them."""

@@ -1,0 +1,46 @@
+"""Cursors of lists: opaque to clients, the key of the last row to us."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from certctl.domain.errors import InvalidInput
+
+Limit = Annotated[int, Query(ge=1, le=500, description="Rows in one page")]
+Cursor = Annotated[
+    str | None, Query(max_length=400, description="`next` of the page before")
+]
+
+
+def encode_cursor(*key: str | int) -> str:
+    """The cursor that starts after the row of this key."""
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, *kinds: type) -> tuple[Any, ...]:
+    """The key in a cursor, whose parts must be of these kinds; raises InvalidInput."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        key = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error, RecursionError):
+        key = None
+    fits = (
+        isinstance(key, list)
+        and len(key) == len(kinds)
+        and all(type(part) is kind for part, kind in zip(key, kinds, strict=True))
+        and all(len(part) <= 100 and "\x00" not in part for part in key if isinstance(part, str))
+        and all(0 <= part < 2**63 for part in key if isinstance(part, int))
+    )
+    if not fits:
+        raise InvalidInput(
+            "cursor-invalid",
+            "the cursor is not one that this list gave",
+            field="cursor",
+            hint="pass `next` of the page before unchanged, or leave it out for the first page",
+        )
+    return tuple(key)

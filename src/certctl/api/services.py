@@ -1,0 +1,48 @@
+"""What the routes work with: made by the composition root, found on the application."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import Path, Request
+
+if TYPE_CHECKING:
+
+    from certctl.domain.clock import Clock
+    from certctl.lifecycle.access import Access, Actor
+    from certctl.lifecycle.catalog import Catalog
+    from certctl.lifecycle.enrolment import Enrolment
+    from certctl.lifecycle.orders import Orders
+    from certctl.lifecycle.scheduler import Scheduler
+    from certctl.storage.database import Database
+
+#: An id in a path. Nothing longer, or of other characters, was ever given out.
+ObjectId = Annotated[str, Path(max_length=80, pattern=r"^[a-z0-9-]+$")]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One of each, for one process."""
+
+    database: Database
+    catalog: Catalog
+    access: Access
+    enrolment: Enrolment
+    orders: Orders
+    scheduler: Scheduler
+    clock: Clock
+    stopping: asyncio.Event
+
+
+def services(request: Request) -> Services:
+    """The services of the application that serves this request."""
+    found: Services = request.app.state.services
+    return found
+
+
+def actor(request: Request) -> Actor:
+    """Who is calling."""
+    found: Actor = request.state.actor
+    return found

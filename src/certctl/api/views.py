@@ -1,0 +1,175 @@
+"""From stored values to REST bodies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from certctl.domain.clock import from_ms
+from certctl.pki.certificates import to_pem
+from certctl.schemas.audit import AuditEventView
+from certctl.schemas.certificates import (
+    AttemptView,
+    CertificateSummary,
+    CertificateView,
+    OrderDetail,
+    OrderView,
+    VersionView,
+)
+from certctl.schemas.issuers import IssuerView, ProfileView
+
+if TYPE_CHECKING:
+    from certctl.lifecycle.catalog import Issuer
+    from certctl.schemas.certificates import CertificateStatus
+    from certctl.storage.audit import StoredEvent
+    from certctl.storage.certificates import CertificateLine, CertificateRecord, VersionRecord
+    from certctl.storage.orders import AttemptRecord, OrderRecord
+    from certctl.storage.profiles import ProfileRecord
+
+
+def _name(stored: str) -> str:
+    """A name as people write it: without its kind, which its form tells."""
+    return stored.partition(":")[2]
+
+
+def _status(stored: str, not_after: int | None, now_ms: int) -> CertificateStatus:
+    if stored == "issued" and not_after is not None and not_after < now_ms:
+        return "expired"
+    status: CertificateStatus = stored  # type: ignore[assignment] # the column holds no other word
+    return status
+
+
+def version_view(version: VersionRecord) -> VersionView:
+    """A version with its PEM."""
+    return VersionView(
+        id=version.id,
+        serial=version.serial,
+        not_before=from_ms(version.not_before),
+        not_after=from_ms(version.not_after),
+        certificate=to_pem(version.der),
+        chain=version.chain,
+    )
+
+
+def certificate_view(certificate: CertificateRecord, now_ms: int) -> CertificateView:
+    """A certificate with its newest version."""
+    version = certificate.version
+    return CertificateView(
+        id=certificate.id,
+        status=_status(certificate.status, certificate.not_after, now_ms),
+        issuer_id=certificate.issuer_id,
+        profile_id=certificate.profile_id,
+        common_name=certificate.common_name,
+        names=[_name(name) for name in certificate.names],
+        owner=certificate.owner,
+        order_id=certificate.order_id,
+        version=None if version is None else version_view(version),
+        created_at=from_ms(certificate.created_at),
+        updated_at=from_ms(certificate.updated_at),
+    )
+
+
+def certificate_summary(line: CertificateLine, now_ms: int) -> CertificateSummary:
+    """A row of the inventory."""
+    return CertificateSummary(
+        id=line.id,
+        status=_status(line.status, line.not_after, now_ms),
+        issuer_id=line.issuer_id,
+        profile_id=line.profile_id,
+        common_name=line.common_name,
+        names=[_name(name) for name in line.names],
+        owner=line.owner,
+        serial=line.serial,
+        not_after=None if line.not_after is None else from_ms(line.not_after),
+        created_at=from_ms(line.created_at),
+    )
+
+
+def order_view(order: OrderRecord) -> OrderView:
+    """An order without its history."""
+    return OrderView(
+        id=order.id,
+        state=order.state.value,
+        certificate_id=order.certificate_id,
+        issuer_id=order.issuer_id,
+        version_id=order.version_id,
+        problem=order.problem,
+        reference=order.reference,
+        attempts=order.attempts,
+        due_at=None if order.due_at is None else from_ms(order.due_at),
+        created_at=from_ms(order.created_at),
+        updated_at=from_ms(order.updated_at),
+    )
+
+
+def order_detail(order: OrderRecord, history: list[AttemptRecord]) -> OrderDetail:
+    """An order with its history."""
+    return OrderDetail(
+        **order_view(order).model_dump(),
+        history=[
+            AttemptView(
+                number=attempt.number,
+                action=attempt.action,
+                outcome=attempt.outcome,
+                detail=attempt.detail,
+                started_at=from_ms(attempt.started_at),
+                duration_ms=attempt.duration_ms,
+            )
+            for attempt in history
+        ],
+    )
+
+
+def issuer_view(issuer: Issuer) -> IssuerView:
+    """An issuer; its secrets are masked where they are set."""
+    record = issuer.record
+    masked = dict.fromkeys(record.secrets, "********")
+    status: Literal["ready", "disabled", "failed"] = "ready"
+    if not record.enabled:
+        status = "disabled"
+    elif issuer.connector is None or issuer.problem is not None:
+        status = "failed"
+    return IssuerView(
+        id=record.id,
+        name=record.name,
+        type=record.type,
+        config={**record.config, **masked},
+        enabled=record.enabled,
+        source="env" if record.source == "env" else "api",
+        status=status,
+        problem=issuer.problem,
+        created_at=from_ms(record.created_at),
+        updated_at=from_ms(record.updated_at),
+    )
+
+
+def profile_view(record: ProfileRecord) -> ProfileView:
+    """A profile."""
+    profile = record.profile
+    return ProfileView(
+        id=profile.id,
+        name=profile.name,
+        description=profile.description,
+        key_types=[key.value for key in sorted(profile.key_types)],
+        rsa_min_bits=profile.rsa_min_bits,
+        usages=[usage.value for usage in profile.usages],
+        name_kinds=[kind.value for kind in sorted(profile.name_kinds)],
+        default_validity_seconds=profile.default_validity,
+        max_validity_seconds=profile.max_validity,
+        must_staple=profile.must_staple,
+        new_key_on_renewal=profile.new_key_on_renewal,
+        enabled=record.enabled,
+    )
+
+
+def audit_event_view(event: StoredEvent) -> AuditEventView:
+    """An audit event."""
+    return AuditEventView(
+        chain_id=event.chain_id,
+        seq=event.seq,
+        at=from_ms(event.at),
+        actor=event.actor,
+        action=event.action,
+        object_type=event.object_type,
+        object_id=event.object_id,
+        detail=event.detail,
+    )

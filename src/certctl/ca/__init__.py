@@ -1,0 +1,1 @@
+"""Our own certificate authority: signing keys, their files, what goes into a certificate."""

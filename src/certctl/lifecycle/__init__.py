@@ -1,0 +1,1 @@
+"""The use cases: what happens to certificates and orders, and when."""

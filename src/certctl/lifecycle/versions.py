@@ -1,0 +1,68 @@
+"""From what a CA answered to what is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certctl.domain.clock import to_ms
+from certctl.domain.ids import new_id
+from certctl.domain.serials import serial_hex
+from certctl.pki.certificates import chain_pem
+from certctl.storage.certificates import VersionRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cryptography import x509
+
+    from certctl.connectors.contract import IssuedCertificate
+
+
+class _ChainTexts:
+    """PEM and id of the chain that was written last: an issuer's chain is the same every time."""
+
+    def __init__(self) -> None:
+        self._certificates: Sequence[x509.Certificate] | None = None
+        self._text = ("", "")
+
+    def of(self, certificates: Sequence[x509.Certificate]) -> tuple[str, str]:
+        """The chain's id (SHA-256 of its PEM text) and its PEM text."""
+        if certificates is not self._certificates:
+            pem = chain_pem(certificates)
+            self._text = (hashlib.sha256(pem.encode()).hexdigest(), pem)
+            self._certificates = certificates
+        return self._text
+
+
+_chain_texts = _ChainTexts()
+
+
+def version_record(
+    issued: IssuedCertificate,
+    *,
+    certificate_id: str,
+    issuer_id: str,
+    order_id: str,
+    now_ms: int,
+) -> VersionRecord:
+    """The version to store for a certificate that a CA issued."""
+    certificate = issued.certificate
+    chain_id, chain = _chain_texts.of(issued.chain)
+    return VersionRecord(
+        id=new_id("ver", now_ms),
+        certificate_id=certificate_id,
+        issuer_id=issuer_id,
+        order_id=order_id,
+        serial=serial_hex(certificate.serial_number),
+        not_before=to_ms(certificate.not_valid_before_utc),
+        not_after=to_ms(certificate.not_valid_after_utc),
+        der=certificate.public_bytes(Encoding.DER),
+        chain_id=chain_id,
+        chain=chain,
+        reference=json.dumps(issued.reference) if issued.reference else None,
+        created_at=now_ms,
+    )

@@ -1,0 +1,1 @@
+"""Requests, certificates, chains: read and built with pyca/cryptography. No I/O."""

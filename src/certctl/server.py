@@ -1,0 +1,275 @@
+"""The composition root: the only place that knows everything.
+
+One process serves with SQLite. With `workers` above one, this process binds the socket, lets a
+child prepare the database, forks the workers (after the imports, before any loop, thread or
+engine), passes signals on and restarts what dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import structlog
+import uvicorn
+import uvloop
+
+from certctl import __version__
+from certctl.api.app import create_app
+from certctl.api.services import Services
+from certctl.domain.clock import SystemClock
+from certctl.domain.errors import CertctlError, Misconfigured
+from certctl.domain.polling import PollSchedule
+from certctl.lifecycle.access import Access
+from certctl.lifecycle.catalog import Catalog
+from certctl.lifecycle.enrolment import Enrolment
+from certctl.lifecycle.orders import Orders
+from certctl.lifecycle.scheduler import Scheduler
+from certctl.lifecycle.seeding import seed, seed_admin_key
+from certctl.lifecycle.server_certificate import OperatorFiles, OwnCertificate, ServerTls
+from certctl.logs import configure_logs
+from certctl.settings import load_settings
+from certctl.storage.database import open_database
+from certctl.storage.files import replace_file
+from certctl.storage.locks import lock_data_dir
+from certctl.storage.orders import release_all
+from certctl.storage.sealing import load_keyring
+from certctl.supervisor import supervise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from certctl.settings import Settings
+    from certctl.storage.database import Database
+
+log = structlog.get_logger(__name__)
+
+_BACKLOG = 2048
+#: Open requests may wait this long for their answers when the server stops.
+_GRACE_SECONDS = 30
+
+
+def serve(overrides: dict[str, Any] | None = None) -> int:
+    """Run the server until it is told to stop; returns the process's exit code.
+
+    `overrides` are settings by name, on top of the environment.
+    """
+    try:
+        settings = load_settings(overrides)
+        configure_logs(settings.log_level)
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _bind(settings) as listener:
+            if settings.database_url is None:
+                with lock_data_dir(settings.data_dir):
+                    return _run(_serve(settings, listener, first=True))
+            if settings.workers == 1:
+                return _run(_serve(settings, listener, first=True))
+            return supervise(
+                prepare=lambda: _run(_prepare(settings)),
+                work=lambda first, lifeline: _run(
+                    _serve(settings, listener, first=first, lifeline=lifeline)
+                ),
+                workers=settings.workers,
+            )
+    except CertctlError as error:
+        return _report(error)
+    except OSError as error:
+        print(f"Error: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def _report(error: CertctlError) -> int:
+    print(f"Error: {error.detail}", file=sys.stderr)
+    if error.hint:
+        print(f"Hint: {error.hint}", file=sys.stderr)
+    return 1
+
+
+def _run(main: Any) -> int:
+    # Two threads share the interpreter, and the event loop answers to people: let it in sooner.
+    sys.setswitchinterval(0.0005)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main)
+    except CertctlError as error:
+        return _report(error)
+    return 0
+
+
+@contextmanager
+def _bind(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.server_host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.server_host, settings.server_port))
+        except OSError as error:
+            raise Misconfigured(
+                "address-not-available",
+                f"cannot listen on {settings.server_host} port {settings.server_port}: "
+                f"{error.strerror}",
+                hint="stop what listens there, or set CERTCTL_SERVER_PORT",
+            ) from None
+        listener.listen(_BACKLOG)
+        listener.set_inheritable(True)
+        yield listener
+    finally:
+        listener.close()
+
+
+async def _open(settings: Settings) -> Database:
+    on_postgresql = settings.database_url is not None
+    secret = settings.config_encryption_key
+    keyring = load_keyring(
+        secret.get_secret_value() if secret else None,
+        settings.data_dir,
+        required=on_postgresql,
+    )
+    return await open_database(
+        url=settings.database_url.get_secret_value() if settings.database_url else None,
+        data_dir=settings.data_dir,
+        clock=SystemClock(),
+        keyring=keyring,
+    )
+
+
+async def _prepare(settings: Settings) -> None:
+    """Migrate and seed, so that the workers start on a finished database."""
+    database = await _open(settings)
+    try:
+        await _seed(settings, database)
+    finally:
+        await database.close()
+
+
+async def _seed(settings: Settings, database: Database) -> None:
+    await seed(database, os.environ)
+    key = await seed_admin_key(database, settings.data_dir)
+    if key is not None:
+        path = settings.data_dir / "admin.key"
+        log.info("first admin key made", file=str(path))
+        if sys.stderr.isatty():  # a person sees it once; a log never does
+            print(f"\nFirst admin key: {key}\nIt is also in {path}\n", file=sys.stderr)
+
+
+async def _serve(
+    settings: Settings, listener: socket.socket, *, first: bool, lifeline: int | None = None
+) -> None:
+    database = await _open(settings)
+    try:
+        if lifeline is None:  # else a child of its own has done it
+            await _seed(settings, database)
+        if database.dialect == "sqlite":  # one process: whoever held a lease is gone
+            await database.write(release_all)
+        await _serve_with(settings, listener, database, first=first, lifeline=lifeline)
+    finally:
+        await database.close()
+
+
+async def _serve_with(
+    settings: Settings,
+    listener: socket.socket,
+    database: Database,
+    *,
+    first: bool,
+    lifeline: int | None,
+) -> None:
+    clock = database.clock
+    stopping = asyncio.Event()
+    catalog = Catalog(database, clock)
+    await catalog.refresh()
+    scheduler = Scheduler(database, catalog, clock, PollSchedule())
+    enrolment = Enrolment(database, catalog, clock, scheduler)
+    services = Services(
+        database=database,
+        catalog=catalog,
+        access=Access(catalog, clock),
+        enrolment=enrolment,
+        orders=Orders(database, clock, scheduler),
+        scheduler=scheduler,
+        clock=clock,
+        stopping=stopping,
+    )
+    if settings.server_tls_cert_path and settings.server_tls_key_path:
+        source: OperatorFiles | OwnCertificate = OperatorFiles(
+            settings.server_tls_cert_path, settings.server_tls_key_path
+        )
+    else:
+        source = OwnCertificate(database, catalog, enrolment, clock, settings.names)
+    tls = ServerTls(source, settings.data_dir)
+    await tls.load()
+    address = _url(settings, listener)
+
+    def ready() -> None:
+        if first:
+            replace_file(
+                settings.data_dir / "server.json",
+                json.dumps({"url": address, "pid": os.getpid()}).encode(),
+                0o644,
+            )
+        log.info("ready", url=address, version=__version__, database=database.dialect)
+
+    server = _Server(
+        uvicorn.Config(
+            create_app(services),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            ssl_context_factory=lambda _config, _default: tls.listener_context(),
+        ),
+        ready,
+    )
+
+    def stop() -> None:
+        stopping.set()
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    if lifeline is not None:
+        loop.add_reader(lifeline, stop)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(scheduler.run(stopping))
+        tasks.create_task(catalog.watch(stopping))
+        tasks.create_task(tls.maintain(stopping))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            stopping.set()
+    log.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, told to stop by us (it would take the signals for itself)."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    def capture_signals(self) -> Any:
+        return nullcontext()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+def _url(settings: Settings, listener: socket.socket) -> str:
+    host = settings.server_host
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - what everybody means by "all addresses"
+        host = "localhost"
+    if ":" in host:
+        host = f"[{host}]"
+    return f"https://{host}:{listener.getsockname()[1]}"

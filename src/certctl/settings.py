@@ -1,0 +1,117 @@
+"""The server's settings: environment variables `CERTCTL_…`, one model, no other source."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from certctl.domain.errors import CertctlError, Misconfigured
+from certctl.domain.names import NameKind, parse_name
+
+_BOOTSTRAP_HINT = "see the settings table in the documentation, or `certctl server --help`"
+
+
+class Settings(BaseSettings):
+    """Settings of one server process; each is the environment variable `CERTCTL_<FIELD>`."""
+
+    model_config = SettingsConfigDict(env_prefix="CERTCTL_", extra="ignore", frozen=True)
+
+    data_dir: Path = Field(
+        default=Path("data"),
+        description="Folder for the database, the first admin key and the trust anchor",
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="PostgreSQL URL; default: SQLite in the data directory"
+    )
+    server_host: str = Field(default="127.0.0.1", description="Address of the HTTPS listener")
+    server_port: int = Field(default=8443, ge=0, le=65535, description="Its port")
+    server_names: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names in the server's certificate, separated by commas; "
+        "default: localhost, loopback and this host's name",
+    )
+    server_tls_cert_path: Path | None = Field(
+        default=None, description="Certificate (PEM, with chain) to serve instead of our own"
+    )
+    server_tls_key_path: Path | None = Field(default=None, description="Its private key")
+    config_encryption_key: SecretStr | None = Field(
+        default=None,
+        description="Secret that seals keys and credentials; required with PostgreSQL, "
+        "else made in the data directory",
+    )
+    workers: int = Field(
+        default=1, ge=1, le=64, description="Processes; more than one needs PostgreSQL"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe level that is logged"
+    )
+
+    @field_validator("server_names", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("server_names")
+    @classmethod
+    def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                name = parse_name(text, "server_names")
+            except CertctlError as error:
+                raise ValueError(error.detail) from None
+            if name.kind not in {NameKind.DNS, NameKind.IP}:
+                raise ValueError("only DNS names and IP addresses can name a server")
+        return value
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Settings:
+        if (self.server_tls_cert_path is None) != (self.server_tls_key_path is None):
+            raise ValueError("server_tls_cert_path and server_tls_key_path come together")
+        if self.workers > 1 and self.database_url is None:
+            raise ValueError("workers > 1 needs PostgreSQL (database_url)")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that the server's own certificate carries."""
+        if self.server_names:
+            return self.server_names
+        names = ["localhost", "127.0.0.1", "::1"]
+        host = socket.gethostname().lower().rstrip(".")
+        if _is_name(host):
+            names.append(host)
+        if _is_name(self.server_host) and self.server_host not in {*names, "0.0.0.0", "::"}:  # noqa: S104
+            names.append(self.server_host)
+        return tuple(dict.fromkeys(names))
+
+
+def _is_name(text: str) -> bool:
+    try:
+        parse_name(text, "server_names")
+    except CertctlError:
+        return False
+    return True
+
+
+def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
+    """Read the environment, with `overrides` (from the command line) on top.
+
+    Raises Misconfigured naming the settings at fault, never their values.
+    """
+    try:
+        return Settings(**(overrides or {}))
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors(include_input=False, include_url=False, include_context=False):
+            name = "_".join(str(part) for part in fault["loc"])
+            message = fault["msg"].removeprefix("Value error, ")
+            faults.append(f"CERTCTL_{name.upper()}: {message}" if name else message)
+        raise Misconfigured(
+            "settings-invalid", "; ".join(faults), hint=_BOOTSTRAP_HINT
+        ) from None
