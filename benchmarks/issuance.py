@@ -8,13 +8,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.support.postgres import postgres_server
-
-from benchmarks.servers import running_server
+from tests.support.server import running_server
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from benchmarks.servers import RunningServer
+    from tests.support.server import ServerProcess
 
 CLIENTS = (1, 8, 32)
 _HEADER = f"{'database':<24}{'clients':>8}{'per s':>9}{'p50 ms':>9}{'p99 ms':>9}{'ratio':>8}"
@@ -38,12 +37,12 @@ def run(folder: Path, limit: float, seconds: float) -> None:
                 _measure(label, server, limit, seconds)
 
 
-def _measure(label: str, server: RunningServer, limit: float, seconds: float) -> None:
+def _measure(label: str, server: ServerProcess, limit: float, seconds: float) -> None:
     for clients in CLIENTS:
         done = subprocess.run(
             [
                 sys.executable, "-m", "benchmarks.load", server.url,
-                str(server.data_dir / "ca.pem"), str(server.data_dir / "admin.key"),
+                str(server.ca), str(server.data_dir / "admin.key"),
                 str(clients), str(seconds),
             ],
             check=True,

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.servers import running_server
+from tests.support.server import running_server
 
 _SETTLE_SECONDS = 2
 
@@ -46,9 +46,9 @@ def _resident_mb(pid: int) -> float:
 
 
 def _ask_for_openapi(url: str, ca: Path, key: str) -> None:
-    import httpx2
-
     import ssl
+
+    import httpx2
 
     context = ssl.create_default_context(cafile=ca)
     with httpx2.Client(verify=context, trust_env=False) as client:

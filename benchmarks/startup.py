@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.servers import clean_environment, running_server
+from tests.support.server import ServerProcess, clean_environment
 
 RUNS = 7
 #: What the server cannot do without; what it imports late (alembic, psycopg, httpx2) is not here.
@@ -32,13 +32,14 @@ def run(folder: Path) -> None:
     """Measure from an installed wheel, in turns, so that a slow moment hits both sides."""
     site = _install_wheel(folder)
     environment = clean_environment({"PYTHONPATH": str(site)})
-    with running_server(folder / "ready", python_path=site):
-        pass  # the first start makes keys and tables
+    server = ServerProcess(folder / "ready", python_path=site)
+    server.start()  # the first start makes keys and tables
+    server.stop()
     bare, ready, empty, help_ = [], [], [], []
     for _ in range(RUNS):
         bare.append(_time(["-c", _LIBRARIES], environment))
-        with running_server(folder / "ready", python_path=site) as server:
-            ready.append(server.ready_seconds)
+        ready.append(server.start())
+        server.stop()
         empty.append(_time(["-c", _EMPTY_APP, "--help"], environment))
         help_.append(_time(["-c", _CERTCTL, "--help"], environment))
     print(f"\nstart-up, median of {RUNS}, from an installed wheel")
@@ -65,11 +66,11 @@ def _time(arguments: list[str], environment: dict[str, str]) -> float:
 def _install_wheel(folder: Path) -> Path:
     root = Path(__file__).parent.parent
     site = folder / "site"
-    quiet = {"check": True, "stdout": subprocess.DEVNULL}
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
         cwd=root,
-        **quiet,  # type: ignore[call-overload] # keyword arguments from a dict
+        check=True,
+        stdout=subprocess.DEVNULL,
     )
     (wheel,) = folder.glob("*.whl")
     subprocess.run(
@@ -77,6 +78,7 @@ def _install_wheel(folder: Path) -> Path:
             sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
             "--target", str(site), str(wheel),
         ],
-        **quiet,  # type: ignore[call-overload] # keyword arguments from a dict
+        check=True,
+        stdout=subprocess.DEVNULL,
     )  # fmt: skip
     return site

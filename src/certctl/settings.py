@@ -112,6 +112,4 @@ def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
             name = "_".join(str(part) for part in fault["loc"])
             message = fault["msg"].removeprefix("Value error, ")
             faults.append(f"CERTCTL_{name.upper()}: {message}" if name else message)
-        raise Misconfigured(
-            "settings-invalid", "; ".join(faults), hint=_BOOTSTRAP_HINT
-        ) from None
+        raise Misconfigured("settings-invalid", "; ".join(faults), hint=_BOOTSTRAP_HINT) from None

@@ -19,9 +19,7 @@ _RESTART_SECONDS = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def supervise(
-    *, prepare: Callable[[], int], work: Callable[[bool, int], int], workers: int
-) -> int:
+def supervise(*, prepare: Callable[[], int], work: Callable[[bool, int], int], workers: int) -> int:
     """Run `prepare` in a child, then `workers` children that run `work(first, lifeline)`.
 
     Children are forked before any loop, thread or database connection exists here. A worker that

@@ -12,9 +12,10 @@ from fastapi import Query
 from certctl.domain.errors import InvalidInput
 
 Limit = Annotated[int, Query(ge=1, le=500, description="Rows in one page")]
-Cursor = Annotated[
-    str | None, Query(max_length=400, description="`next` of the page before")
-]
+Cursor = Annotated[str | None, Query(max_length=400, description="`next` of the page before")]
+
+
+_LONGEST_ID = 100
 
 
 def encode_cursor(*key: str | int) -> str:
@@ -33,8 +34,7 @@ def decode_cursor(cursor: str, *kinds: type) -> tuple[Any, ...]:
         isinstance(key, list)
         and len(key) == len(kinds)
         and all(type(part) is kind for part, kind in zip(key, kinds, strict=True))
-        and all(len(part) <= 100 and "\x00" not in part for part in key if isinstance(part, str))
-        and all(0 <= part < 2**63 for part in key if isinstance(part, int))
+        and all(_is_plausible(part) for part in key)
     )
     if not fits:
         raise InvalidInput(
@@ -44,3 +44,9 @@ def decode_cursor(cursor: str, *kinds: type) -> tuple[Any, ...]:
             hint="pass `next` of the page before unchanged, or leave it out for the first page",
         )
     return tuple(key)
+
+
+def _is_plausible(part: str | int) -> bool:
+    if isinstance(part, str):
+        return len(part) <= _LONGEST_ID and "\x00" not in part
+    return 0 <= part < 2**63

@@ -55,9 +55,7 @@ def problem_response(
         "hint": hint,
         "request_id": request_id,
     }
-    return Response(
-        json.dumps(body), status, headers=dict(headers or {}), media_type=MEDIA_TYPE
-    )
+    return Response(json.dumps(body), status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
 def from_error(error: errors.CertctlError, request_id: str | None) -> Response:
@@ -88,9 +86,7 @@ def from_framework(
 ) -> Response:
     """The problem document in place of one of the framework's own answers, which echo input."""
     code, title, detail = _FRAMEWORK.get(status, ("http-error", "Error", "the request failed"))
-    return problem_response(
-        status, code, title, detail, request_id=request_id, headers=headers
-    )
+    return problem_response(status, code, title, detail, request_id=request_id, headers=headers)
 
 
 def internal_error(request_id: str | None) -> Response:

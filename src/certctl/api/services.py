@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Path, Request
 
 if TYPE_CHECKING:
+    import asyncio
 
     from certctl.domain.clock import Clock
     from certctl.lifecycle.access import Access, Actor

@@ -106,6 +106,15 @@ class Lookup(Protocol):
         ...
 
 
+@runtime_checkable
+class ExposesChain(Protocol):
+    """The issuer's own certificates are known before anything was issued."""
+
+    def chain(self) -> Sequence[x509.Certificate]:
+        """The signing CA's certificate first, then its issuers upwards."""
+        ...
+
+
 class ConnectorState(Protocol):
     """A small key-value store, sealed, one for each issuer and shared by every process."""
 

@@ -23,5 +23,5 @@ def serial_hex(serial: int) -> str:
 
 
 def parse_serial(text: str) -> int:
-    """Read a serial in any common hex notation (`AA:BB`, `0x…`, `aabb`); ValueError if it is none."""
+    """Read a serial in any common hex notation (`AA:BB`, `0x…`, `aabb`), else ValueError."""
     return int(text.strip().lower().removeprefix("0x").replace(":", "").replace("-", ""), 16)

@@ -203,7 +203,7 @@ class Advance:
         attempt: AttemptRecord,
         version: VersionRecord | None,
     ) -> OrderRecord:
-        """Write down a step's result: order, attempt, version and audit event in one transaction."""
+        """Write a step's result: order, attempt, version and audit event in one transaction."""
         now = self.clock.now_ms()
         before = order.state
         if decision.state is not before and not may_follow(before, decision.state):

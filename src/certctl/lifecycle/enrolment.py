@@ -1,4 +1,4 @@
-"""A request for a certificate becomes an order, and where the CA is our own a certificate at once."""
+"""A request becomes an order, and where the CA is our own, a certificate at once."""
 
 from __future__ import annotations
 
@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     from certctl.storage.database import Database, Transaction
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class EnrolmentRequest:
     """What a client asks for, as it came."""
@@ -65,7 +63,12 @@ class EnrolmentRequest:
     def fingerprint(self) -> str:
         """SHA-256 that is equal for equal requests."""
         fields = [
-            self.issuer_id, self.profile_id, self.csr, self.names, self.validity_days, self.owner
+            self.issuer_id,
+            self.profile_id,
+            self.csr,
+            self.names,
+            self.validity_days,
+            self.owner,
         ]
         return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from certctl.domain.audit import AuditEvent
@@ -39,9 +40,7 @@ class Orders:
         self._clock = clock
         self._scheduler = scheduler
 
-    async def wait(
-        self, enrolled: Enrolled, seconds: float, stopping: asyncio.Event
-    ) -> Enrolled:
+    async def wait(self, enrolled: Enrolled, seconds: float, stopping: asyncio.Event) -> Enrolled:
         """Wait up to `seconds` until the order is closed; its state then, closed or not.
 
         Ends early when the server stops: the order goes on without anybody waiting.
@@ -55,8 +54,9 @@ class Orders:
             await self._scheduler.wait_closed(
                 enrolled.order_id, min(left, _LOOK_AGAIN_SECONDS), stopping
             )
-            order_id = enrolled.order_id
-            enrolled = await self._database.read(lambda c, o=order_id: load_enrolled(c, o))
+            enrolled = await self._database.read(
+                partial(load_enrolled, order_id=enrolled.order_id)
+            )
         return enrolled
 
     async def get(self, order_id: str) -> tuple[OrderRecord, list[AttemptRecord]]:

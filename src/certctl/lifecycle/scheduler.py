@@ -115,7 +115,9 @@ class Scheduler:
             )
         )
         for order in claimed:
-            self._running[order.id] = asyncio.create_task(self._run(order))
+            self._running[order.id] = asyncio.create_task(
+                self._run(order), name=f"order-{order.id}"
+            )
         return len(claimed) == room
 
     async def _run(self, order: OrderRecord) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -50,10 +51,9 @@ async def seed(database: Database, environment: Mapping[str, str]) -> None:
     known = {record.profile.id for record in await database.read(list_profiles)}
     for profile in PRESETS:
         if profile.id not in known:
+            insert = partial(insert_profile, profile=profile, now_ms=database.clock.now_ms())
             with suppress(Duplicate):  # another process was first
-                await database.write(
-                    lambda t, p=profile: insert_profile(t, p, database.clock.now_ms())
-                )
+                await database.write(insert)
 
 
 def _from_environment(
@@ -153,4 +153,3 @@ async def seed_admin_key(database: Database, data_dir: Path) -> str | None:
         path.unlink()
         return None
     return key
-

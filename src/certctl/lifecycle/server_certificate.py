@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from certctl.connectors.contract import ExposesChain
 from certctl.domain.clock import to_ms
 from certctl.domain.errors import CertctlError, Misconfigured
 from certctl.domain.names import parse_name
@@ -30,7 +31,7 @@ from certctl.lifecycle.catalog import pause
 from certctl.lifecycle.enrolment import EnrolmentRequest
 from certctl.lifecycle.seeding import LOCAL_ISSUER_ID
 from certctl.pki.certificates import chain_pem, split_pem_certificates, to_pem
-from certctl.pki.requests import build_request
+from certctl.pki.request_builder import build_request
 from certctl.storage.files import replace_file
 from certctl.storage.sealed_values import StoredState, swap
 
@@ -124,8 +125,9 @@ class OwnCertificate:
         if self._clock.now_ms() >= end - (end - start) // 3:
             return True
         issuer = self._catalog.issuer(LOCAL_ISSUER_ID)
-        ours = getattr(issuer.connector, "chain", lambda: ())()
-        return bool(ours) and bool(chain) and ours[0] != chain[0]
+        if not isinstance(issuer.connector, ExposesChain) or not chain:
+            return False
+        return issuer.connector.chain()[0] != chain[0]
 
     async def _make(self) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl.domain.clock import to_ms
 from certctl.domain.errors import InvalidInput
-from certctl.domain.names import NameKind, parse_typed
+from certctl.domain.names import parse_typed
+from certctl.pki.general_names import KIND_OF
 from certctl.pki.keys import spki_of
 
 if TYPE_CHECKING:
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
 
 _BEGIN = "-----BEGIN CERTIFICATE-----"
 _END = "-----END CERTIFICATE-----"
-
-#: RFC 5280 §4.2.1.6 names by their kind here; what else a CA adds is not ours to read.
-_KINDS: dict[type[x509.GeneralName], NameKind] = {
-    x509.DNSName: NameKind.DNS,
-    x509.IPAddress: NameKind.IP,
-    x509.RFC822Name: NameKind.EMAIL,
-    x509.UniformResourceIdentifier: NameKind.URI,
-}
 
 
 class WrongCertificate(Exception):
@@ -76,7 +69,7 @@ def names_of(certificate: x509.Certificate) -> frozenset[Name]:
         return frozenset()
     found = set()
     for general_name in extension.value:
-        kind = _KINDS.get(type(general_name))
+        kind = KIND_OF.get(type(general_name))
         if kind is None:
             continue
         try:

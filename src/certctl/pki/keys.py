@@ -24,6 +24,14 @@ SubjectKey = (
     rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
 )
 
+#: Their private halves.
+PrivateKey = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+)
+
 _HINT = "make a key of one of these types: " + ", ".join(KeyType)
 
 
@@ -88,6 +96,23 @@ def check_rsa(bits: int, exponent: int, field: str = "csr") -> None:
         field=field,
         hint=f"make a key of {RSA_MIN_BITS} to {RSA_MAX_BITS} bits with the exponent 65537",
     )
+
+
+def generate_key(key_type: KeyType, rsa_bits: int = 3072) -> PrivateKey:
+    """Make a new private key; `rsa_bits` counts for RSA only (its exponent is 65537)."""
+    match key_type:
+        case KeyType.RSA:
+            return rsa.generate_private_key(65537, rsa_bits)
+        case KeyType.P256:
+            return ec.generate_private_key(ec.SECP256R1())
+        case KeyType.P384:
+            return ec.generate_private_key(ec.SECP384R1())
+        case KeyType.P521:
+            return ec.generate_private_key(ec.SECP521R1())
+        case KeyType.ED25519:
+            return ed25519.Ed25519PrivateKey.generate()
+        case KeyType.ED448:
+            return ed448.Ed448PrivateKey.generate()
 
 
 def spki_of(key: PublicKeyTypes) -> bytes:

@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from certctl.domain.errors import InvalidInput
-from certctl.domain.names import MAX_NAMES, NameKind, name_from_common_name, parse_typed
+from certctl.domain.names import MAX_NAMES, name_from_common_name, parse_typed
 from certctl.pki.der import SEQUENCE, element
+from certctl.pki.general_names import KIND_OF
 from certctl.pki.keys import SubjectKey, classify, spki_of
 from certctl.pki.usages import USAGE_OF_OID
 
@@ -38,13 +39,6 @@ _ECDSA = {
 }
 _STRONG_HASHES = frozenset({"sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512"})
 _WITHOUT_HASH = frozenset({SignatureAlgorithmOID.ED25519, SignatureAlgorithmOID.ED448})
-
-_KIND_OF: dict[type[x509.GeneralName], NameKind] = {
-    x509.DNSName: NameKind.DNS,
-    x509.IPAddress: NameKind.IP,
-    x509.RFC822Name: NameKind.EMAIL,
-    x509.UniformResourceIdentifier: NameKind.URI,
-}
 
 _COMMON_NAME_OID = bytes.fromhex("550403")
 _MAX_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
@@ -270,25 +264,30 @@ def _read(
 
 def _verify(request: x509.CertificateSigningRequest, key: SubjectKey, field: str) -> None:
     algorithm = request.signature_algorithm_oid
-    if algorithm not in _ECDSA and algorithm not in _WITHOUT_HASH:
-        try:
-            digest = request.signature_hash_algorithm
-        except UnsupportedAlgorithm:
-            digest = None
-        if digest is None:
-            _refuse("csr-signature-unknown", field)
-        if digest.name not in _STRONG_HASHES:
-            _refuse("csr-signature-weak", field)
+    ecdsa = _ECDSA.get(algorithm)
     try:
-        if isinstance(key, ec.EllipticCurvePublicKey) and algorithm in _ECDSA:
+        if ecdsa is not None and isinstance(key, ec.EllipticCurvePublicKey):
             # What `is_signature_valid` does, without decoding the key a second time.
-            key.verify(request.signature, request.tbs_certrequest_bytes, _ECDSA[algorithm])
+            key.verify(request.signature, request.tbs_certrequest_bytes, ecdsa)
             return
+        if ecdsa is None and algorithm not in _WITHOUT_HASH:
+            _check_hash(request, field)
         valid = request.is_signature_valid
     except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
         valid = False
     if not valid:
         _refuse("csr-signature-wrong", field)
+
+
+def _check_hash(request: x509.CertificateSigningRequest, field: str) -> None:
+    try:
+        digest = request.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        digest = None
+    if digest is None:
+        _refuse("csr-signature-unknown", field)
+    if digest.name not in _STRONG_HASHES:
+        _refuse("csr-signature-weak", field)
 
 
 def _common_name(der: bytes, field: str) -> str | None:
@@ -363,15 +362,15 @@ def _extensions(
 
 
 def _names(value: x509.SubjectAlternativeName, field: str) -> tuple[Name, ...]:
-    found: dict[Name, None] = {}
+    if len(value) > MAX_NAMES:
+        _refuse("too-many-names", field)
+    found: list[Name] = []
     for general_name in value:
-        kind = _KIND_OF.get(type(general_name))
+        kind = KIND_OF.get(type(general_name))
         if kind is None:
             _refuse("csr-name-kind", field)
-        found[parse_typed(kind, str(general_name.value), field)] = None
-        if len(found) > MAX_NAMES:
-            _refuse("too-many-names", field)
-    return tuple(found)
+        found.append(parse_typed(kind, str(general_name.value), field))
+    return tuple(found) if len(found) == 1 else tuple(dict.fromkeys(found))
 
 
 def _usages(value: x509.ExtendedKeyUsage, field: str) -> tuple[Usage, ...] | None:

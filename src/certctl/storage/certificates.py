@@ -176,7 +176,7 @@ _FAIL = (
 
 
 def mark_failed(transaction: Transaction, certificate_id: str, now_ms: int) -> None:
-    """Note that the first order came to nothing; a certificate that has a version stays as it is."""
+    """Note that the first order came to nothing; a certificate with a version stays as it is."""
     transaction.execute(_FAIL, {"which": certificate_id, "now": now_ms})
 
 
@@ -187,9 +187,8 @@ _NEWEST_ORDER = (
     .limit(1)
     .scalar_subquery()
 )
-_GET = (
-    select(certificates, _NEWEST_ORDER.label("newest_order_id"))
-    .where(certificates.c.id == bindparam("which"))
+_GET = select(certificates, _NEWEST_ORDER.label("newest_order_id")).where(
+    certificates.c.id == bindparam("which")
 )
 _VERSION = (
     select(versions, tables.chains.c.pem)

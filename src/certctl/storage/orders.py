@@ -280,9 +280,7 @@ class IdempotencyRecord:
     created_at: int
 
 
-def idempotency_row(
-    api_key_id: str, key: str, record: IdempotencyRecord
-) -> tuple[Table, Row]:
+def idempotency_row(api_key_id: str, key: str, record: IdempotencyRecord) -> tuple[Table, Row]:
     """The row that ties a client's key to its order."""
     return (
         idempotency_keys,

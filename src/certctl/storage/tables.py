@@ -237,7 +237,7 @@ idempotency_keys = Table(
 )
 Index("ix_idempotency_keys_created_at", idempotency_keys.c.created_at)
 
-# One chain of events for each process; `seq` starts at 1, `mac` covers the event and the mac before.
+# One chain of events a process; `seq` starts at 1, `mac` covers the event and the mac before it.
 audit_events = Table(
     "audit_events",
     metadata,

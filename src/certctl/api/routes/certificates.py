@@ -71,7 +71,11 @@ async def create_certificate(
         ),
         idempotency_key=idempotency_key,
     )
-    if enrolled.order_state in OPEN_STATES and prefer is not None and (wait := _WAIT.search(prefer)):
+    if (
+        enrolled.order_state in OPEN_STATES
+        and prefer is not None
+        and (wait := _WAIT.search(prefer))
+    ):
         seconds = min(int(wait[1]), MAX_WAIT_SECONDS)
         enrolled = await its.orders.wait(enrolled, seconds, its.stopping)
     done = enrolled.certificate.version is not None
@@ -109,9 +113,7 @@ async def list_all(
 @router.get("/{certificate_id}", response_model=CertificateView, summary="Show a certificate")
 async def get_one(request: Request, certificate_id: ObjectId) -> CertificateView:
     """A certificate with its newest version."""
-    return certificate_view(
-        await _load(request, certificate_id), services(request).clock.now_ms()
-    )
+    return certificate_view(await _load(request, certificate_id), services(request).clock.now_ms())
 
 
 @router.get(
@@ -155,9 +157,7 @@ async def download(
 
 def _file(content: bytes, media_type: str, name: str) -> Response:
     disposition = f'attachment; filename="{name}"'
-    return Response(
-        content, media_type=media_type, headers={"Content-Disposition": disposition}
-    )
+    return Response(content, media_type=media_type, headers={"Content-Disposition": disposition})
 
 
 async def _load(request: Request, certificate_id: str) -> CertificateRecord:

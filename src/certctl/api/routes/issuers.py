@@ -42,9 +42,7 @@ async def get_ca(request: Request, issuer_id: ObjectId) -> Response:
     """The certificates of the CA: for a self-signed one, the root to trust."""
     issuer = services(request).catalog.issuer(issuer_id)
     if issuer.connector is None:
-        raise Unavailable(
-            "issuer-not-ready", "this issuer is disabled or its settings do not work"
-        )
+        raise Unavailable("issuer-not-ready", "this issuer is disabled or its settings do not work")
     if not isinstance(issuer.connector, ExposesChain):
         raise NotFound(
             "issuer-has-no-chain",

@@ -1,0 +1,171 @@
+"""Tables made from the code while the documentation is built, so that they cannot fall behind it.
+
+Directives: `settings-table` (a pydantic model), `profiles-table` (the seeded profiles),
+`transitions-table` (the states of an order) and `problems-table` (problem codes by kind of error).
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from docutils import nodes  # type: ignore[import-untyped] # it ships no type information
+from pydantic import BaseModel, SecretStr
+from sphinx.util.docutils import SphinxDirective
+
+import certctl
+from certctl.domain.orders import OPEN_STATES, TRANSITIONS
+from certctl.domain.profiles import SECONDS_PER_DAY
+from certctl.lifecycle.presets import PRESETS
+
+from .problem_codes import find_problems
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic.fields import FieldInfo
+    from sphinx.application import Sphinx
+    from sphinx.util.typing import ExtensionMetadata, OptionSpec
+
+_DAY_LIMIT = 2  # from how many days on a lifetime is shown in days
+
+
+class TableDirective(SphinxDirective):
+    """A directive that makes one table; its cells are inline Markdown."""
+
+    option_spec: ClassVar[OptionSpec] = {}
+
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[nodes.Node]:
+        """A table of these heads and rows."""
+        group = nodes.tgroup(cols=len(heads))
+        group += [nodes.colspec(colwidth=1) for _ in heads]
+        head = nodes.thead()
+        head += self._row(heads)
+        body = nodes.tbody()
+        body += [self._row(row) for row in rows]
+        group += [head, body]
+        table = nodes.table(classes=["colwidths-auto"])
+        table += group
+        return [table]
+
+    def _row(self, cells: Sequence[str]) -> nodes.row:
+        row = nodes.row()
+        for cell in cells:
+            entry = nodes.entry()
+            paragraph = nodes.paragraph()
+            inline, _messages = self.parse_inline(cell)
+            paragraph += inline
+            entry += paragraph
+            row += entry
+        return row
+
+
+class SettingsTable(TableDirective):
+    """Every field of a settings model, named as `module:Class`, as environment variables."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        module, _, name = self.arguments[0].partition(":")
+        model: type[BaseModel] = getattr(importlib.import_module(module), name)
+        self.env.note_dependency(importlib.import_module(module).__file__ or "")
+        prefix = model.model_config.get("env_prefix") or getattr(model, "env_prefix", "")
+        rows = [
+            (f"`{prefix}{field.upper()}`", _default(info), _meaning(info))
+            for field, info in model.model_fields.items()
+        ]
+        return self.table(["Variable", "Default", "Meaning"], rows)
+
+
+def _default(info: FieldInfo) -> str:
+    if info.is_required():
+        return "required"
+    value: Any = info.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return "" if value is None or value in ((), "") else f"`{value}`"
+
+
+def _meaning(info: FieldInfo) -> str:
+    text = info.description or ""
+    secret = "SecretStr" in repr(info.annotation) or info.annotation is SecretStr
+    return f"{text} (secret)" if secret else text
+
+
+class ProfilesTable(TableDirective):
+    """The profiles that exist from the first start."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        heads = ["Profile", "For", "Usages", "Names", "Keys", "Lifetime", "At most"]
+        rows = []
+        for profile in PRESETS:
+            keys = [
+                f"{key} ≥ {profile.rsa_min_bits}" if key == "rsa" else key.value
+                for key in sorted(profile.key_types)
+            ]
+            rows.append(
+                (
+                    f"`{profile.id}`",
+                    profile.description,
+                    ", ".join(profile.usages),
+                    ", ".join(sorted(profile.name_kinds)) or "common name only",
+                    ", ".join(keys),
+                    _days(profile.default_validity),
+                    _days(profile.max_validity),
+                )
+            )
+        return self.table(heads, rows)
+
+
+def _days(seconds: int) -> str:
+    days, rest = divmod(seconds, SECONDS_PER_DAY)
+    return f"{seconds // 3600} hours" if rest or days < _DAY_LIMIT else f"{days} days"
+
+
+class TransitionsTable(TableDirective):
+    """Which state of an order may follow which."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        rows = [
+            (
+                f"`{state.value}`",
+                "open" if state in OPEN_STATES else "closed",
+                ", ".join(f"`{next_.value}`" for next_ in sorted(following)) or "nothing",
+            )
+            for state, following in TRANSITIONS.items()
+        ]
+        return self.table(["State", "", "What may follow"], rows)
+
+
+class ProblemsTable(TableDirective):
+    """The problem codes of the kinds of error that are listed (`framework` for none of ours)."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        kinds = {"" if kind == "framework" else kind for kind in self.arguments[0].split()}
+        package = Path(certctl.__file__).parent
+        rows = [
+            (f"`{problem.code}`", str(problem.status), problem.detail)
+            for problem in find_problems(package)
+            if problem.kind in kinds
+        ]
+        if not rows:
+            raise self.error("no problem of that kind in the code")
+        return self.table(["Code", "Status", "What it says"], rows)
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Called by Sphinx."""
+    app.add_directive("settings-table", SettingsTable)
+    app.add_directive("profiles-table", ProfilesTable)
+    app.add_directive("transitions-table", TransitionsTable)
+    app.add_directive("problems-table", ProblemsTable)
+    # The tables come from code that Sphinx does not watch: build every page each time.
+    return {"version": "1", "parallel_read_safe": True, "env_version": 1}

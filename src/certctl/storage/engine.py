@@ -1,0 +1,145 @@
+"""The engines: one for the writer, one for the readers, on SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL, NullPool, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError
+
+from certctl.domain.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection, Engine
+
+DATABASE_FILE = "certctl.db"
+READERS = 4
+
+_BUSY_MS = 5_000
+_WRITER_CACHE_KIB = 32 * 1024
+_READER_CACHE_KIB = 4 * 1024
+#: Readers look at the file through the page cache, which all of them share.
+_MMAP_BYTES = 256 * 1024 * 1024
+#: Pages of 4 KiB in the log before they are copied into the file.
+_CHECKPOINT_PAGES = 4_000
+_LOG_LIMIT_BYTES = 64 * 1024 * 1024
+
+#: What a network that swallows packets may cost: without these, a quarter of an hour.
+_POSTGRESQL_DEFAULTS = {
+    "application_name": "certctl",
+    "connect_timeout": "5",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+
+
+def database_url(url: str | None, data_dir: Path) -> URL:
+    """The address for SQLAlchemy; None stands for the embedded database in the data directory.
+
+    Raises Misconfigured, without the address in its words (it holds a password).
+    """
+    if url is None:
+        return URL.create("sqlite", database=str(data_dir / DATABASE_FILE))
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.drivername not in {
+        "postgres",
+        "postgresql",
+        "postgresql+psycopg",
+    }:
+        raise Misconfigured(
+            "database-url-invalid",
+            "CERTCTL_DATABASE_URL is not the address of a PostgreSQL database",
+            field="CERTCTL_DATABASE_URL",
+            hint="write postgresql://user:password@host:5432/database, with characters such as @ "
+            "in the password percent-encoded; leave it unset for SQLite",
+        )
+    defaults = {
+        name: value for name, value in _POSTGRESQL_DEFAULTS.items() if name not in parsed.query
+    }
+    return parsed.set(drivername="postgresql+psycopg").update_query_dict(defaults)
+
+
+def writer_engine(url: URL) -> Engine:
+    """The engine whose connections write. No pool: the writer holds on to one connection."""
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(url, poolclass=NullPool, connect_args=_SQLITE_ARGUMENTS)
+        _configure_sqlite(engine, cache_kib=_WRITER_CACHE_KIB, begin="BEGIN IMMEDIATE")
+        return engine
+    engine = create_engine(url, poolclass=NullPool)
+    event.listen(engine, "connect", _require_durable_commits)
+    return engine
+
+
+def reader_engine(url: URL) -> Engine:
+    """The engine for reading: each transaction sees one state of the database, and writes none."""
+    if url.get_backend_name() == "sqlite":
+        engine = create_engine(
+            url,
+            poolclass=QueuePool,
+            pool_size=READERS,
+            max_overflow=0,
+            connect_args=_SQLITE_ARGUMENTS,
+        )
+        _configure_sqlite(engine, cache_kib=_READER_CACHE_KIB, begin="BEGIN", read_only=True)
+        return engine
+    engine = create_engine(
+        url,
+        pool_size=READERS,
+        max_overflow=0,
+        isolation_level="REPEATABLE READ",
+    )
+    event.listen(engine, "connect", _read_only)
+    return engine
+
+
+# The driver's own idea of transactions is switched off: the hooks below begin them.
+_SQLITE_ARGUMENTS: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
+
+
+def _configure_sqlite(
+    engine: Engine, *, cache_kib: int, begin: str, read_only: bool = False
+) -> None:
+    pragmas = [
+        f"busy_timeout = {_BUSY_MS}",  # first: the next ones may have to wait
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        f"cache_size = -{cache_kib}",
+        f"mmap_size = {_MMAP_BYTES}",
+        f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+        f"journal_size_limit = {_LOG_LIMIT_BYTES}",
+        "temp_store = MEMORY",
+    ]
+    if read_only:
+        pragmas.append("query_only = ON")
+
+    def configure(connection: Any, _record: object) -> None:
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", configure)
+    event.listen(engine, "begin", start)
+
+
+def _require_durable_commits(connection: Any, _record: object) -> None:
+    # What is acknowledged must survive a crash, whatever the server's default; stronger settings
+    # (a replica's confirmation) stay.
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false)"
+        " WHERE current_setting('synchronous_commit') = 'off'"
+    )
+    connection.commit()
+
+
+def _read_only(connection: Any, _record: object) -> None:
+    connection.read_only = True

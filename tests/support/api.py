@@ -1,0 +1,24 @@
+"""A client for a running server, as plain as can be: what a test sends is what the wire sees."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+import httpx2
+
+if TYPE_CHECKING:
+    from tests.support.server import ServerProcess
+
+
+def client_for(server: ServerProcess, *, key: str | None = None) -> httpx2.Client:
+    """An HTTPS client that trusts only the server's own anchor and sends its admin key."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(server.ca)
+    return httpx2.Client(
+        base_url=server.url,
+        verify=context,
+        trust_env=False,
+        timeout=httpx2.Timeout(20),
+        headers={"Authorization": f"Bearer {key or server.key}"},
+    )

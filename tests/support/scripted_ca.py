@@ -1,0 +1,139 @@
+"""A certificate authority that answers as a test tells it, and keeps books of what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from certctl.ca.authority import CertificateAuthority, create_root
+from certctl.connectors.contract import (
+    CheckResult,
+    ConnectorContext,
+    ConnectorType,
+    IssuanceRequest,
+    IssuedCertificate,
+    Pending,
+    Reference,
+)
+from certctl.domain.keys import KeyType
+from certctl.domain.orders import Recovery
+from certctl.domain.profiles import Abilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Answer = IssuedCertificate | Pending | Exception | None
+
+
+@dataclass
+class Books:
+    """What the CA was asked, in order: (action, order id)."""
+
+    asked: list[tuple[str, str]] = field(default_factory=list)
+
+    def count(self, action: str) -> int:
+        """How often that was asked."""
+        return sum(1 for kind, _ in self.asked if kind == action)
+
+
+class ScriptedCA:
+    """Answers each call with the next step of its script.
+
+    A step is "issue", "pending", "hang" (answers never), "wrong-key", "wrong-names", None (for a
+    look-up: not found) or an exception to raise; the last step repeats.
+    """
+
+    def __init__(self, script: list[Any], recovery: Recovery = Recovery.ASK) -> None:
+        now = time.time_ns() // 1_000_000
+        key, certificate = create_root(common_name="Scripted CA", key_type=KeyType.P256, now_ms=now)
+        self.authority = CertificateAuthority(key, certificate, ())
+        self.script = list(script)
+        self.books = Books()
+        self.recovery = recovery
+        self.abilities = Abilities()
+        self.called = asyncio.Event()
+
+    async def issue(self, request: IssuanceRequest) -> IssuedCertificate | Pending:
+        answer = await self._answer("submit", request)
+        assert answer is not None
+        return answer
+
+    async def poll(
+        self, request: IssuanceRequest, reference: Reference
+    ) -> IssuedCertificate | Pending:
+        assert reference == {"id": request.order_id}
+        answer = await self._answer("poll", request)
+        assert answer is not None
+        return answer
+
+    async def lookup(self, request: IssuanceRequest) -> IssuedCertificate | Pending | None:
+        return await self._answer("lookup", request)
+
+    async def check(self) -> CheckResult:
+        return CheckResult("scripted.test", "answers as told")
+
+    async def _answer(
+        self, action: str, request: IssuanceRequest
+    ) -> IssuedCertificate | Pending | None:
+        self.books.asked.append((action, request.order_id))
+        self.called.set()
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if isinstance(step, Exception):
+            raise step
+        if step is None:
+            return None
+        if step == "hang":
+            await asyncio.Event().wait()
+        if step == "pending":
+            return Pending({"id": request.order_id})
+        return self._sign(request, step)
+
+    def _sign(self, request: IssuanceRequest, step: str) -> IssuedCertificate:
+        names = request.names
+        public_key, spki = request.csr.public_key, request.csr.spki
+        if step == "wrong-key":
+            from certctl.pki.requests import parse_request
+            from tests.support.pki import make_csr, make_key
+
+            other = parse_request(make_csr(make_key(KeyType.P256), ["other.test"]))
+            public_key, spki = other.public_key, other.spki
+        if step == "wrong-names":
+            names = names[1:]
+        certificate = self.authority.issue(
+            public_key=public_key,
+            spki=spki,
+            key_type=request.csr.key_type,
+            common_name=None,
+            names=names,
+            usages=request.usages,
+            validity_seconds=request.validity,
+            must_staple=request.must_staple,
+            now_ms=time.time_ns() // 1_000_000,
+        )
+        return IssuedCertificate(
+            certificate, self.authority.chain, {"id": request.order_id, "serial": "1"}
+        )
+
+
+class ScriptedConfig(BaseModel):
+    """A scripted CA needs no settings."""
+
+
+def finding(
+    ca: ScriptedCA, default: Callable[[str], ConnectorType]
+) -> Callable[[str], ConnectorType]:
+    """A look-up of connector types that knows `Scripted` besides the real ones."""
+
+    async def build(_config: Any, _context: ConnectorContext) -> ScriptedCA:
+        return ca
+
+    scripted = ConnectorType("Scripted", (), "Scripted CA", ScriptedConfig, build)
+
+    def find(name: str) -> ConnectorType:
+        return scripted if name == "Scripted" else default(name)
+
+    return find
