@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
     from sphinx.util.typing import ExtensionMetadata, OptionSpec
 
+_WIDEST = 60  # characters, of a column in formats that need a width
 _DAY_LIMIT = 2  # from how many days on a lifetime is shown in days
 
 
@@ -39,7 +40,8 @@ class TableDirective(SphinxDirective):
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[nodes.Node]:
         """A table of these heads and rows."""
         group = nodes.tgroup(cols=len(heads))
-        group += [nodes.colspec(colwidth=1) for _ in heads]
+        for column in zip(heads, *rows, strict=True):
+            group += nodes.colspec(colwidth=min(max(len(cell) for cell in column), _WIDEST))
         head = nodes.thead()
         head += self._row(heads)
         body = nodes.tbody()

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl.ca.authority import CertificateAuthority, create_root, signing_hash, subject
 from certctl.ca.extensions import extension, key_usage
+from certctl.domain.clock import to_ms
 from certctl.domain.keys import KeyType
 from certctl.domain.names import parse_name
 from certctl.domain.serials import new_serial
@@ -116,3 +117,14 @@ def make_authority(key_type: KeyType = KeyType.P256, *, sub: bool = False) -> Ce
         return CertificateAuthority(*root)
     key = make_key(key_type, which=1)
     return CertificateAuthority(key, make_ca(key, root), (root[1],))
+
+
+def make_live_authority(key_type: KeyType = KeyType.P256) -> CertificateAuthority:
+    """A sub-CA below a root of its own, valid by the machine's clock: for servers that are run."""
+    now = datetime.now(UTC)
+    root = create_root(common_name="Live Root", key_type=KeyType.P256, now_ms=to_ms(now))
+    key = make_key(key_type, which=1)
+    certificate = make_ca(
+        key, root, not_before=now - timedelta(days=1), not_after=now + timedelta(days=365)
+    )
+    return CertificateAuthority(key, certificate, (root[1],))

@@ -99,7 +99,7 @@ class ScriptedCA:
             from certctl.pki.requests import parse_request
             from tests.support.pki import make_csr, make_key
 
-            other = parse_request(make_csr(make_key(KeyType.P256), ["other.test"]))
+            other = parse_request(make_csr(make_key(KeyType.P256, which=7), ["other.test"]))
             public_key, spki = other.public_key, other.spki
         if step == "wrong-names":
             names = names[1:]

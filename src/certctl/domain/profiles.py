@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from certctl.domain.errors import InvalidInput
 from certctl.domain.keys import RSA_MAX_BITS, RSA_MIN_BITS, KeyType
-from certctl.domain.names import Name, NameKind
+from certctl.domain.names import MAX_NAMES, Name, NameKind
 from certctl.domain.usages import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SECONDS_PER_DAY = 86_400
-MAX_NAMES = 100
 
 
 @dataclass(frozen=True, slots=True)

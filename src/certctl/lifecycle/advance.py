@@ -157,9 +157,10 @@ class Advance:
         if answer is None:
             return order
         accepted_at = order.accepted_at or self.clock.now_ms()
-        return replace(
-            order, reference=answer.reference or order.reference, accepted_at=accepted_at
-        )
+        reference = order.reference or answer.reference
+        if isinstance(answer, Pending):  # some CAs rename an order while they work on it
+            reference = answer.reference or reference
+        return replace(order, reference=reference, accepted_at=accepted_at)
 
     def _after_error(
         self, order: OrderRecord, connector: Connector, action: Action, error: IssuerError

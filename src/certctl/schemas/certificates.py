@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import Field, StringConstraints, WithJsonSchema
 
-from certctl.schemas.common import Label, Moment, RequestBody, ResponseBody, no_nul
+from certctl.schemas.common import Label, Moment, RequestBody, ResponseBody
 
 CsrText = Annotated[
     str,
     StringConstraints(min_length=1, max_length=200_000),
     WithJsonSchema({"type": "string", "format": "csr", "minLength": 1, "maxLength": 200_000}),
 ]
-NameText = Annotated[str, StringConstraints(min_length=1, max_length=2_048), AfterValidator(no_nul)]
+NameText = Annotated[str, StringConstraints(max_length=2_048)]
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
 OrderStatus = Literal[
@@ -40,6 +40,7 @@ class CertificateCreate(RequestBody):
     csr: CsrText = Field(description="PKCS#10 request: PEM, or base64 of its DER")
     names: list[NameText] | None = Field(
         default=None,
+        max_length=1_000,
         description="Names to certify: `www.example.org`, `10.0.0.1`, `user@example.org`, "
         "`spiffe://…`, or with their kind in front (`dns:`, `ip:`, `email:`, `uri:`). "
         "Default: those in the CSR. Every name in the CSR must be listed.",

@@ -12,12 +12,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import bindparam, insert, select, tuple_, update
+from sqlalchemy import bindparam, insert, select, tuple_
 
 from certctl.domain.audit import AuditEvent
 from certctl.domain.ids import new_id
 from certctl.storage.audit_verification import AuditReport, verify
-from certctl.storage.inserts import insert_statement
+from certctl.storage.bulk import bulk_insert, execute_raw
 from certctl.storage.macs import CHAIN_OPENED, EncodedEvent, Head, event_mac, head_mac, opening_mac
 from certctl.storage.tables import audit_chains, audit_events
 
@@ -70,13 +70,8 @@ _OPENINGS = select(audit_events.c.detail).where(
 # Only from the state that this process knows: a head that somebody else moved, or a commit that
 # came through after it was given up, must not be written over.
 _MOVE_HEAD = (
-    update(audit_chains)
-    .where(
-        audit_chains.c.id == bindparam("which"),
-        audit_chains.c.last_seq == bindparam("known_seq"),
-        audit_chains.c.last_mac == bindparam("known_mac"),
-    )
-    .values(last_seq=bindparam("seq"), last_mac=bindparam("mac"), head_mac=bindparam("sealed_head"))
+    "UPDATE audit_chains SET last_seq = ?, last_mac = ?, head_mac = ?"
+    " WHERE id = ? AND last_seq = ? AND last_mac = ?"
 )
 
 
@@ -93,7 +88,6 @@ class AuditChain:
         self._head: Head | None = None  # as committed
         self._pending: Head | None = None  # as this transaction leaves it
         self._reload = False
-        self._insert: str | None = None
 
     def append(self, connection: Connection, events: Sequence[EncodedEvent]) -> None:
         """Link events to the chain and insert them; opens the chain with the first event."""
@@ -131,22 +125,10 @@ class AuditChain:
             mac = event_mac(key, chain_id, seq, event, mac)
             rows.append((chain_id, seq, *event, mac))
         moved_head = head._replace(last_seq=seq, last_mac=mac)
-        moved = connection.execute(
-            _MOVE_HEAD,
-            {
-                "which": chain_id,
-                "known_seq": head.last_seq,
-                "known_mac": head.last_mac,
-                "seq": seq,
-                "mac": mac,
-                "sealed_head": head_mac(key, moved_head),
-            },
-        )
-        if moved.rowcount != 1:
+        values = (seq, mac, head_mac(key, moved_head), chain_id, head.last_seq, head.last_mac)
+        if execute_raw(connection, _MOVE_HEAD, values) != 1:
             return False
-        if self._insert is None:
-            self._insert = insert_statement(audit_events, connection.dialect)
-        connection.exec_driver_sql(self._insert, rows)
+        bulk_insert(connection.dialect)(connection, [(audit_events, rows)])
         self._pending = moved_head
         return True
 

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 from certctl.domain.errors import Unavailable
 from certctl.storage.audit import encode_event
 from certctl.storage.engine import READERS, database_url, reader_engine, writer_engine
-from certctl.storage.failures import RETRY_AFTER_SECONDS, Duplicate, Kind, kind_of, unavailable
+from certctl.storage.failures import RETRY_AFTER_SECONDS, Duplicate, Kind, describe, kind_of, unavailable
 from certctl.storage.inserts import Row, prepare_rows
 from certctl.storage.migrate import ensure_schema
 from certctl.storage.tables import changes
@@ -131,7 +131,7 @@ class Database:
         except (sa.DBAPIError, sa.TimeoutError) as error:
             if kind_of(error) is Kind.OWN:
                 raise
-            log.error("database unavailable", problem=str(error.__cause__ or error))
+            log.error("database unavailable", problem=describe(error))
             raise unavailable() from error
 
 
@@ -158,5 +158,5 @@ async def open_database(
     except sa.DBAPIError as error:
         if kind_of(error) is Kind.OWN:
             raise
-        raise unavailable(f"the database cannot be opened: {error.orig}") from error
+        raise unavailable(f"the database cannot be opened: {describe(error)}") from error
     return Database(writing, reading, clock, keyring)

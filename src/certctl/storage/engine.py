@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, NullPool, QueuePool, create_engine, event, make_url
+from sqlalchemy import URL, NullPool, QueuePool, event, make_url
+from sqlalchemy import create_engine as sqlalchemy_engine
 from sqlalchemy.exc import ArgumentError
 
 from certctl.domain.errors import Misconfigured
@@ -69,10 +70,10 @@ def database_url(url: str | None, data_dir: Path) -> URL:
 def writer_engine(url: URL) -> Engine:
     """The engine whose connections write. No pool: the writer holds on to one connection."""
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(url, poolclass=NullPool, connect_args=_SQLITE_ARGUMENTS)
+        engine = _create(url, poolclass=NullPool, connect_args=_SQLITE_ARGUMENTS)
         _configure_sqlite(engine, cache_kib=_WRITER_CACHE_KIB, begin="BEGIN IMMEDIATE")
         return engine
-    engine = create_engine(url, poolclass=NullPool)
+    engine = _create(url, poolclass=NullPool)
     event.listen(engine, "connect", _require_durable_commits)
     return engine
 
@@ -80,7 +81,7 @@ def writer_engine(url: URL) -> Engine:
 def reader_engine(url: URL) -> Engine:
     """The engine for reading: each transaction sees one state of the database, and writes none."""
     if url.get_backend_name() == "sqlite":
-        engine = create_engine(
+        engine = _create(
             url,
             poolclass=QueuePool,
             pool_size=READERS,
@@ -89,7 +90,7 @@ def reader_engine(url: URL) -> Engine:
         )
         _configure_sqlite(engine, cache_kib=_READER_CACHE_KIB, begin="BEGIN", read_only=True)
         return engine
-    engine = create_engine(
+    engine = _create(
         url,
         pool_size=READERS,
         max_overflow=0,
@@ -97,6 +98,11 @@ def reader_engine(url: URL) -> Engine:
     )
     event.listen(engine, "connect", _read_only)
     return engine
+
+
+def _create(url: URL, **options: Any) -> Engine:
+    # Values of parameters stay out of error messages, and so out of logs.
+    return sqlalchemy_engine(url, hide_parameters=True, **options)
 
 
 # The driver's own idea of transactions is switched off: the hooks below begin them.

@@ -93,6 +93,14 @@ def unavailable(detail: str = "the database cannot be used at the moment") -> Un
     return Unavailable("database-unavailable", detail, retry_after=RETRY_AFTER_SECONDS)
 
 
+def describe(error: BaseException) -> str:
+    """What the driver said, for the log: in one line, without statements and values."""
+    if isinstance(error, CommitFailed) and error.__cause__ is not None:
+        return f"COMMIT failed: {describe(error.__cause__)}"
+    cause = error.orig if isinstance(error, sa.DBAPIError) else error
+    return " ".join(f"{type(cause).__name__}: {cause}".split())
+
+
 def own_error(error: Exception) -> Exception:
     """What the caller at fault gets: Duplicate for a broken constraint, else the error itself."""
     if isinstance(error, sa.IntegrityError):

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import update
 
 from certctl.storage.audit import AuditChain, EncodedEvent, encode_event
-from certctl.storage.failures import CommitFailed, Kind, kind_of, own_error, unavailable
+from certctl.storage.failures import CommitFailed, Kind, describe, kind_of, own_error, unavailable
 from certctl.storage.inserts import Inserter
 from certctl.storage.tables import changes
 
@@ -32,7 +32,8 @@ log = structlog.get_logger(__name__)
 
 _COUNT = update(changes).where(changes.c.id == 1).values(counter=changes.c.counter + 1)
 _COLLISION_TRIES = 3
-_IN_TRANSACTION = 2  # libpq's PQTRANS_INTRANS
+#: libpq's PQTRANS_IDLE (nothing was executed, so nothing was begun) and PQTRANS_INTRANS.
+_INTACT = frozenset({0, 2})
 _MAYBE_STORED = (
     "the database failed while it stored the change, which may or may not be stored: look before "
     "you try again"
@@ -109,7 +110,7 @@ class BatchRunner:
             if kind_of(error) is Kind.OWN:
                 log.exception("batch failed")
                 return [Outcome(error=error) for _ in batch]
-            log.error("database unavailable", problem=str(error.__cause__ or error))
+            log.error("database unavailable", problem=describe(error))
             words = (_MAYBE_STORED,) if isinstance(error, CommitFailed) else ()
             return [Outcome(error=unavailable(*words)) for _ in batch]
 
@@ -173,6 +174,7 @@ class BatchRunner:
                 try:
                     self._inserter.insert(connection, [work.rows])
                     value = _call(connection, work, gathered)
+                    _check_intact(connection)
                     self._chain.append(connection, gathered.events)
                     savepoint.commit()
                 except Exception as error:
@@ -231,16 +233,22 @@ def _transaction(connection: Connection) -> Iterator[Callable[[], None]]:
 
 
 def _commit(connection: Connection, transaction: RootTransaction) -> None:
-    # A function may have swallowed an error that ended the transaction. PostgreSQL answers the
-    # COMMIT of such a one with success, and keeps nothing.
-    driver: Any = connection.connection.driver_connection
-    if connection.dialect.name == "sqlite":
-        intact = driver.in_transaction
-    else:
-        intact = driver.info.transaction_status == _IN_TRANSACTION
-    if not intact:
-        raise RuntimeError("a write function went on after an error of the database")
+    _check_intact(connection)
     try:
         transaction.commit()
     except Exception as error:
         raise CommitFailed from error
+
+
+def _check_intact(connection: Connection) -> None:
+    """Raise RuntimeError when an error that a function has swallowed ended the transaction.
+
+    PostgreSQL answers the COMMIT of such a one with success, and keeps nothing.
+    """
+    driver: Any = connection.connection.driver_connection
+    if connection.dialect.name == "sqlite":
+        intact = driver.in_transaction
+    else:
+        intact = driver.info.transaction_status in _INTACT
+    if not intact:
+        raise RuntimeError("a write function went on after an error of the database")

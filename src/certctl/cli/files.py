@@ -1,0 +1,102 @@
+"""Files that are whole or absent, and private keys that nobody else could ever read."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+from contextlib import suppress
+from pathlib import Path
+
+from certctl.cli.errors import CommandFailed
+from certctl.cli.exit_codes import ExitCode
+
+_PUBLIC = 0o644  # less the umask
+_PRIVATE = 0o600
+
+
+def quoted(path: Path) -> str:
+    """A path as it can be pasted into a shell."""
+    return shlex.quote(str(path))
+
+
+def refuse_existing(*paths: Path) -> None:
+    """Raise CommandFailed where one of them is there."""
+    for path in paths:
+        if path.exists() or path.is_symlink():
+            raise _exists(path)
+
+
+def _exists(path: Path) -> CommandFailed:
+    return CommandFailed(
+        "file-exists",
+        f"{path} is there already",
+        exit_code=ExitCode.USAGE,
+        hint="choose another place with --out, or replace it with --force",
+    )
+
+
+def write_file(path: Path, content: bytes, *, force: bool = False) -> None:
+    """Write a public file; a reader sees all of it or none. Replaces another only with `force`."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    _create(temporary, content, _PUBLIC)
+    try:
+        if force:
+            temporary.replace(path)
+        else:
+            _move_new(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _move_new(temporary: Path, path: Path) -> None:
+    try:
+        # A link, because renaming would replace a file that came between the check and now.
+        os.link(temporary, path)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError:  # not every file system has links
+        refuse_existing(path)
+        temporary.replace(path)
+
+
+def _create(path: Path, content: bytes, mode: int) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+class NewKey:
+    """A private key made here: on disk before its request is sent, so that no certificate can
+    come without it.
+
+    Where a key is to be replaced, the new one stands beside it (`….new`) until its certificate is
+    there: a key without its certificate would break whoever uses the pair.
+    """
+
+    def __init__(self, path: Path, pem: bytes, *, force: bool) -> None:
+        self.path = path
+        self._final = path
+        if force and path.exists():
+            self.path = path.with_name(f"{path.name}.new")
+        try:
+            _create(self.path, pem, _PRIVATE)
+        except FileExistsError:
+            raise _exists(self.path) from None
+
+    def put_in_place(self) -> None:
+        """Give it its name."""
+        if self.path != self._final:
+            self.path.replace(self._final)
+            self.path = self._final
+
+    def remove(self) -> None:
+        """Take it back: no certificate will come."""
+        with suppress(FileNotFoundError):
+            self.path.unlink()

@@ -1,0 +1,259 @@
+"""`certctl issue`, step by step: the key, the request, the waiting, the files."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from certctl.cli.errors import CommandFailed
+from certctl.cli.exit_codes import ExitCode
+from certctl.cli.files import NewKey, quoted, refuse_existing, write_file
+from certctl.cli.progress import waiting
+from certctl.cli.times import full, relative
+from certctl.client.errors import ClientError
+from certctl.domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from certctl.cli.requests import Prepared
+    from certctl.cli.session import Session
+    from certctl.client import Client
+    from certctl.schemas.certificates import (
+        CertificateCreate,
+        CertificateView,
+        OrderDetail,
+        VersionView,
+    )
+
+_FAILED = frozenset({"rejected", "expired", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for, beside the request itself."""
+
+    issuer: str
+    profile: str
+    names: list[str] | None
+    days: int | None
+    owner: str | None
+    out: str
+    force: bool
+    wait: int
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the results go."""
+
+    certificate: Path
+    chain: Path
+    key: Path
+    request: Path
+
+    @classmethod
+    def at(cls, out: str, stem: str) -> Files:
+        """In a folder under `stem`, or with `out` as the beginning of their names."""
+        place = Path(out)
+        if out.endswith("/") or place.is_dir():
+            place = place / stem
+        if not place.parent.is_dir():
+            raise CommandFailed(
+                "folder-missing",
+                f"there is no folder {place.parent}",
+                exit_code=ExitCode.USAGE,
+                hint=f"make it: mkdir -p {quoted(place.parent)}",
+            )
+        return cls(
+            *(place.with_name(place.name + end) for end in (".crt", ".chain.crt", ".key", ".csr"))
+        )
+
+
+def issue(session: Session, prepared: Prepared, wanted: Wanted) -> None:
+    """Order the certificate and write what came. Raises ClientError, CertctlError, OSError."""
+    body = _body(prepared.csr, wanted)
+    files = Files.at(wanted.out, prepared.stem)
+    if not wanted.force:
+        refuse_existing(files.certificate, files.chain)
+    with session.connect() as client:
+        key = None
+        if prepared.key_pem is not None:
+            key = NewKey(files.key, prepared.key_pem, force=wanted.force)
+        request = _Request(session, client, prepared, wanted, files, key)
+        text = f"Waiting for {wanted.issuer}"
+        with waiting(text, watched=session.is_watched()) as change:
+            certificate = request.send(body)
+            if certificate.version is None:
+                certificate = request.follow(certificate, change)
+        request.finish(certificate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    session: Session
+    client: Client
+    prepared: Prepared
+    wanted: Wanted
+    files: Files
+    key: NewKey | None
+
+    def send(self, body: CertificateCreate) -> CertificateView:
+        """Order it. The new key goes again where the answer is a certain no."""
+        idempotency_key = self.wanted.idempotency_key or str(uuid.uuid4())
+        try:
+            return self.client.issue(
+                body, idempotency_key=idempotency_key, wait=self.wanted.wait
+            )
+        except ClientError as error:
+            if error.uncertain:
+                self._unanswered(idempotency_key, error)
+            self._remove_key()
+            raise
+        except KeyboardInterrupt:
+            self.session.note(self._repetition(idempotency_key))
+            raise
+
+    def follow(
+        self, certificate: CertificateView, change: Callable[[str], None]
+    ) -> CertificateView:
+        """Wait for the order; the certificate as it stands when the order or the time ends."""
+        order_id = certificate.order_id
+        if order_id is None:
+            return certificate
+        now = self.session.now
+
+        def tell(order: OrderDetail) -> None:
+            next_time = f", the CA is asked again {relative(order.due_at, now)}"
+            change(
+                f"Waiting for {self.wanted.issuer}: order {order.id} is {order.state}"
+                + (next_time if order.due_at is not None else "")
+            )
+
+        try:
+            order = self.client.wait_for_order(order_id, self.wanted.wait, on_poll=tell)
+            if order.state == "issued":
+                return self.client.certificate(certificate.id)
+        except (ClientError, KeyboardInterrupt) as error:
+            # The order goes on without us, and its key must be there when it is done.
+            words = error.detail if isinstance(error, ClientError) else "interrupted"
+            self._still_open(certificate, words)
+        if order.state in _FAILED:
+            self._remove_key()
+            raise CommandFailed(
+                f"order-{order.state}",
+                f"order {order.id} is {order.state}: {order.problem or 'no reason was given'}",
+                exit_code=ExitCode.ORDER_FAILED,
+                hint=f"see what happened: certctl orders show {order.id}",
+            )
+        state = f"order {order.id} is {order.state}"
+        self._still_open(certificate, f"{state}: {order.problem}" if order.problem else state)
+
+    def finish(self, certificate: CertificateView) -> None:
+        """Write the files and say what they are."""
+        version = certificate.version
+        if version is None:
+            self._still_open(certificate, "the CA has not issued the certificate yet")
+        files, force = self.files, self.wanted.force
+        try:
+            write_file(files.certificate, version.certificate.encode(), force=force)
+            write_file(files.chain, (version.certificate + version.chain).encode(), force=force)
+            if self.key is not None:
+                self.key.put_in_place()
+        except OSError:
+            self.session.note(
+                f"The certificate was issued. Fetch it: certctl certs download {certificate.id}"
+            )
+            raise
+        self.session.answer(certificate, lambda: self._told(certificate, version))
+
+    def _told(self, certificate: CertificateView, version: VersionView) -> str:
+        files = self.files
+        lines = [
+            f"Issued {certificate.id}",
+            f"  serial       {version.serial}",
+            f"  valid until  {full(version.not_after, self.session.now)}",
+            f"  certificate  {files.certificate}",
+            f"  with chain   {files.chain}",
+        ]
+        if self.key is not None:
+            lines.append(f"  private key  {self.key.path} (mode 0600; it stayed on this machine)")
+        lines.append(
+            f"Look at it: openssl x509 -in {quoted(files.certificate)} -noout "
+            "-subject -issuer -dates -ext subjectAltName"
+        )
+        return "\n".join(lines)
+
+    def _remove_key(self) -> None:
+        if self.key is not None:
+            self.key.remove()
+
+    def _still_open(self, certificate: CertificateView, words: str) -> NoReturn:
+        if self.session.options.json:
+            typer.echo(certificate.model_dump_json(indent=2))
+        hint = (
+            f"look at it with `certctl orders show {certificate.order_id}`; once it is issued: "
+            f"certctl certs download {certificate.id} --format chain "
+            f"--out {quoted(self.files.chain)}"
+        )
+        if self.key is not None:
+            hint += f"\nKey: {self.key.path}"
+        raise CommandFailed(
+            "order-pending",
+            f"{words}. The order goes on without you",
+            exit_code=ExitCode.PENDING,
+            hint=hint,
+        )
+
+    def _unanswered(self, idempotency_key: str, error: ClientError) -> NoReturn:
+        from certctl.cli.errors import explain
+
+        report = explain(error)
+        raise CommandFailed(
+            error.code,
+            f"{error.detail}. The certificate may have been made all the same",
+            exit_code=report.exit_code if report else ExitCode.UNEXPECTED,
+            hint=self._repetition(idempotency_key),
+        ) from error
+
+    def _repetition(self, idempotency_key: str) -> str:
+        """Keep what a repetition needs, and say how it is done.
+
+        The request is kept too: another one, even with the same key, would be another request.
+        """
+        wanted, files = self.wanted, self.files
+        if not files.request.exists():
+            write_file(files.request, self.prepared.csr.encode())
+        command = [
+            f"certctl issue {' '.join(wanted.names or ())}".rstrip(),
+            f"--csr {quoted(files.request)}",
+            f"--out {quoted(files.key.with_suffix(''))}",
+            f"--issuer {wanted.issuer}",
+            f"--profile {wanted.profile}",
+        ]
+        return " ".join(command)
+
+
+def _body(csr: str, wanted: Wanted) -> CertificateCreate:
+    from pydantic import ValidationError
+
+    from certctl.schemas.certificates import CertificateCreate
+
+    try:
+        return CertificateCreate(
+            issuer_id=wanted.issuer,
+            profile_id=wanted.profile,
+            csr=csr,
+            names=wanted.names,
+            validity_days=wanted.days,
+            owner=wanted.owner,
+        )
+    except ValidationError as error:
+        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        field = ".".join(str(part) for part in fault["loc"])
+        raise InvalidInput("invalid-body", f"{field}: {fault['msg']}", field=field) from None

@@ -1,0 +1,168 @@
+"""Tables that fit: for a terminal of any width, and whole where a program reads them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+_GAP = 2
+
+_STYLES = {
+    "issued": "green",
+    "ready": "green",
+    "pending": "yellow",
+    "submitting": "yellow",
+    "awaiting_csr": "yellow",
+    "uncertain": "bold red",
+    "failed": "red",
+    "rejected": "red",
+    "expired": "red",
+    "revoked": "red",
+    "cancelled": "dim",
+    "archived": "dim",
+    "disabled": "dim",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column; `least` is the width it may be cut to (None: it is always whole), `extra` marks one
+    that a terminal shows only where every column fits."""
+
+    title: str
+    least: int | None = None
+    extra: bool = False
+    is_state: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text."""
+
+    columns: tuple[Column, ...]
+    rows: Sequence[tuple[str, ...]]
+
+
+def clean(text: str) -> str:
+    """Text from elsewhere, without what would move a terminal's cursor or break a line."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def fields(pairs: Sequence[tuple[str, str | None]]) -> str:
+    """Labels and values below each other; what has no value is left out."""
+    shown = [(label, clean(value)) for label, value in pairs if value]
+    width = max(len(label) for label, _ in shown)
+    return "\n".join(f"{label:<{width}}  {value}" for label, value in shown)
+
+
+def draw(table: Table) -> None:
+    """Print a table on standard output: fitted to a terminal, else whole and plain."""
+    cleaned = Table(table.columns, [tuple(clean(cell) for cell in row) for row in table.rows])
+    if not sys.stdout.isatty():
+        typer.echo(as_text(cleaned))
+        return
+    from rich.console import Console
+
+    width = shutil.get_terminal_size().columns
+    draw_on(Console(width=width, highlight=False, markup=False, emoji=False), cleaned)
+
+
+def as_text(table: Table) -> str:
+    """Every column, nothing cut."""
+    widths = _natural(table)
+    lines = [tuple(column.title for column in table.columns), *table.rows]
+    return "\n".join(_line(line, widths).rstrip() for line in lines)
+
+
+def draw_on(console: Console, table: Table) -> None:
+    """Print a table that fits the console's width; a list of records where no table does."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    plan = fit(table, console.width)
+    if plan is None:
+        for row in table.rows:
+            console.print(Text(_record(table, row, console.width)), soft_wrap=True)
+        return
+    shown = RichTable(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
+    for index, width in plan:
+        title = Text(table.columns[index].title)
+        shown.add_column(title, width=width, no_wrap=True, overflow="ellipsis")
+    for row in table.rows:
+        cells = [
+            Text(row[index], _STYLES.get(row[index], "") if table.columns[index].is_state else "")
+            for index, _ in plan
+        ]
+        shown.add_row(*cells)
+    console.print(shown)
+
+
+def fit(table: Table, width: int) -> list[tuple[int, int]] | None:
+    """Which columns are shown, each with its width; None where the least of them is too wide."""
+    natural = _natural(table)
+    plan = dict(enumerate(natural))
+
+    def surplus() -> int:
+        return sum(plan.values()) + _GAP * (len(plan) - 1) - width
+
+    if surplus() > 0:
+        for index, column in enumerate(table.columns):
+            if column.extra:
+                del plan[index]
+    while (over := surplus()) > 0:
+        shrinkable = {
+            index: wide
+            for index, wide in plan.items()
+            if (least := table.columns[index].least) is not None and wide > least
+        }
+        if not shrinkable:
+            return None
+        # The widest gives way, down to the next widest, so that none is cut for another's sake.
+        widest = max(shrinkable, key=lambda index: shrinkable[index])
+        others = [wide for index, wide in shrinkable.items() if index != widest]
+        floor = max(table.columns[widest].least or 0, min(max(others, default=0), plan[widest] - 1))
+        plan[widest] = max(floor, plan[widest] - over)
+    return list(plan.items())
+
+
+def _natural(table: Table) -> list[int]:
+    from rich.cells import cell_len
+
+    return [
+        max([cell_len(column.title), *(cell_len(row[index]) for row in table.rows)])
+        for index, column in enumerate(table.columns)
+    ]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    from rich.cells import cell_len
+
+    gap = " " * _GAP
+    pairs = zip(cells, widths, strict=True)
+    return gap.join(cell + " " * (width - cell_len(cell)) for cell, width in pairs)
+
+
+def _record(table: Table, row: tuple[str, ...], width: int) -> str:
+    """A row as lines: the id whole, everything else wrapped below it."""
+    label_width = max(len(column.title) for column in table.columns)
+    lines = [row[0]]
+    for column, cell in list(zip(table.columns, row, strict=True))[1:]:
+        if cell:
+            lines += textwrap.wrap(
+                cell,
+                max(width, label_width + 12),
+                initial_indent=f"  {column.title:<{label_width}}  ",
+                subsequent_indent=" " * (label_width + 4),
+                break_on_hyphens=False,
+            )
+    return "\n".join(lines)
