@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from certctl.domain.clock import SystemClock
+
 from tests.support.control_plane import ControlPlane, control_plane
 
 if TYPE_CHECKING:
@@ -13,6 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from certctl.storage.database import Database
+
+
+@pytest.fixture
+def clock() -> SystemClock:
+    """Time goes on: the scheduler and what clients wait for depend on it."""
+    return SystemClock()
 
 
 @pytest.fixture

@@ -6,10 +6,13 @@ import os
 import secrets
 import shlex
 from contextlib import suppress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from certctl.cli.errors import CommandFailed
 from certctl.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _PUBLIC = 0o644  # less the umask
 _PRIVATE = 0o600

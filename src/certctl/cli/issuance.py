@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import typer
 
-from certctl.cli.errors import CommandFailed
+from certctl.cli.errors import CommandFailed, explain
 from certctl.cli.exit_codes import ExitCode
 from certctl.cli.files import NewKey, quoted, refuse_existing, write_file
 from certctl.cli.progress import waiting
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     )
 
 _FAILED = frozenset({"rejected", "expired", "cancelled"})
+#: So long the server holds the request open; after it, asking for the order tells more.
+_SERVER_WAIT_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,10 @@ class Wanted:
 class Files:
     """Where the results go."""
 
+    prefix: Path
     certificate: Path
     chain: Path
     key: Path
-    request: Path
 
     @classmethod
     def at(cls, out: str, stem: str) -> Files:
@@ -70,9 +75,8 @@ class Files:
                 exit_code=ExitCode.USAGE,
                 hint=f"make it: mkdir -p {quoted(place.parent)}",
             )
-        return cls(
-            *(place.with_name(place.name + end) for end in (".crt", ".chain.crt", ".key", ".csr"))
-        )
+        ends = (".crt", ".chain.crt", ".key")
+        return cls(place, *(place.with_name(place.name + end) for end in ends))
 
 
 def issue(session: Session, prepared: Prepared, wanted: Wanted) -> None:
@@ -85,7 +89,8 @@ def issue(session: Session, prepared: Prepared, wanted: Wanted) -> None:
         key = None
         if prepared.key_pem is not None:
             key = NewKey(files.key, prepared.key_pem, force=wanted.force)
-        request = _Request(session, client, prepared, wanted, files, key)
+        end = time.monotonic() + wanted.wait
+        request = _Request(session, client, prepared, wanted, files, key, end)
         text = f"Waiting for {wanted.issuer}"
         with waiting(text, watched=session.is_watched()) as change:
             certificate = request.send(body)
@@ -102,21 +107,33 @@ class _Request:
     wanted: Wanted
     files: Files
     key: NewKey | None
+    end: float
 
     def send(self, body: CertificateCreate) -> CertificateView:
         """Order it. The new key goes again where the answer is a certain no."""
         idempotency_key = self.wanted.idempotency_key or str(uuid.uuid4())
         try:
             return self.client.issue(
-                body, idempotency_key=idempotency_key, wait=self.wanted.wait
+                body,
+                idempotency_key=idempotency_key,
+                wait=min(self.wanted.wait, _SERVER_WAIT_SECONDS),
             )
         except ClientError as error:
-            if error.uncertain:
-                self._unanswered(idempotency_key, error)
-            self._remove_key()
-            raise
+            if not error.uncertain:
+                self._remove_key()
+                raise
+            report = explain(error)
+            raise CommandFailed(
+                error.code,
+                f"{error.detail}. The certificate may have been made all the same",
+                exit_code=report.exit_code if report else ExitCode.UNEXPECTED,
+                hint=self._repetition(idempotency_key),
+            ) from error
         except KeyboardInterrupt:
-            self.session.note(self._repetition(idempotency_key))
+            self.session.note(
+                "\nInterrupted. The certificate may have been made all the same.\n"
+                f"Hint: {self._repetition(idempotency_key)}"
+            )
             raise
 
     def follow(
@@ -126,23 +143,22 @@ class _Request:
         order_id = certificate.order_id
         if order_id is None:
             return certificate
-        now = self.session.now
 
         def tell(order: OrderDetail) -> None:
-            next_time = f", the CA is asked again {relative(order.due_at, now)}"
-            change(
-                f"Waiting for {self.wanted.issuer}: order {order.id} is {order.state}"
-                + (next_time if order.due_at is not None else "")
-            )
+            text = f"Waiting for {self.wanted.issuer}: order {order.id} is {order.state}"
+            if order.due_at is not None:
+                text += f", the CA is asked again {relative(order.due_at, datetime.now(UTC))}"
+            change(text)
 
         try:
-            order = self.client.wait_for_order(order_id, self.wanted.wait, on_poll=tell)
+            left = max(0.0, self.end - time.monotonic())
+            order = self.client.wait_for_order(order_id, left, on_poll=tell)
             if order.state == "issued":
                 return self.client.certificate(certificate.id)
         except (ClientError, KeyboardInterrupt) as error:
             # The order goes on without us, and its key must be there when it is done.
             words = error.detail if isinstance(error, ClientError) else "interrupted"
-            self._still_open(certificate, words)
+            raise self._still_open(certificate, words) from None
         if order.state in _FAILED:
             self._remove_key()
             raise CommandFailed(
@@ -152,13 +168,14 @@ class _Request:
                 hint=f"see what happened: certctl orders show {order.id}",
             )
         state = f"order {order.id} is {order.state}"
-        self._still_open(certificate, f"{state}: {order.problem}" if order.problem else state)
+        words = f"{state}: {order.problem}" if order.problem else state
+        raise self._still_open(certificate, words)
 
     def finish(self, certificate: CertificateView) -> None:
         """Write the files and say what they are."""
         version = certificate.version
         if version is None:
-            self._still_open(certificate, "the CA has not issued the certificate yet")
+            raise self._still_open(certificate, "the CA has not issued the certificate yet")
         files, force = self.files, self.wanted.force
         try:
             write_file(files.certificate, version.certificate.encode(), force=force)
@@ -193,7 +210,7 @@ class _Request:
         if self.key is not None:
             self.key.remove()
 
-    def _still_open(self, certificate: CertificateView, words: str) -> NoReturn:
+    def _still_open(self, certificate: CertificateView, words: str) -> CommandFailed:
         if self.session.options.json:
             typer.echo(certificate.model_dump_json(indent=2))
         hint = (
@@ -203,40 +220,34 @@ class _Request:
         )
         if self.key is not None:
             hint += f"\nKey: {self.key.path}"
-        raise CommandFailed(
+        return CommandFailed(
             "order-pending",
             f"{words}. The order goes on without you",
             exit_code=ExitCode.PENDING,
             hint=hint,
         )
 
-    def _unanswered(self, idempotency_key: str, error: ClientError) -> NoReturn:
-        from certctl.cli.errors import explain
-
-        report = explain(error)
-        raise CommandFailed(
-            error.code,
-            f"{error.detail}. The certificate may have been made all the same",
-            exit_code=report.exit_code if report else ExitCode.UNEXPECTED,
-            hint=self._repetition(idempotency_key),
-        ) from error
-
     def _repetition(self, idempotency_key: str) -> str:
         """Keep what a repetition needs, and say how it is done.
 
-        The request is kept too: another one, even with the same key, would be another request.
+        The request is kept too: a new one, even with the same key, would be another request.
         """
-        wanted, files = self.wanted, self.files
-        if not files.request.exists():
-            write_file(files.request, self.prepared.csr.encode())
-        command = [
-            f"certctl issue {' '.join(wanted.names or ())}".rstrip(),
-            f"--csr {quoted(files.request)}",
-            f"--out {quoted(files.key.with_suffix(''))}",
-            f"--issuer {wanted.issuer}",
-            f"--profile {wanted.profile}",
-        ]
-        return " ".join(command)
+        wanted, prefix = self.wanted, self.files.prefix
+        csr = self.prepared.csr_file
+        if csr is None:
+            csr = prefix.with_name(prefix.name + ".retry.csr")
+            write_file(csr, self.prepared.csr.encode(), force=True)
+        command = ["certctl", "issue", *(wanted.names or ()), "--csr", str(csr)]
+        command += ["--issuer", wanted.issuer, "--profile", wanted.profile]
+        if wanted.days is not None:
+            command += ["--days", str(wanted.days)]
+        if wanted.owner is not None:
+            command += ["--owner", wanted.owner]
+        if wanted.force:
+            command.append("--force")
+        command += ["--out", str(prefix), "--idempotency-key", idempotency_key]
+        hint = f"within 24 hours this finds it, or makes it once: {shlex.join(command)}"
+        return hint if self.key is None else f"{hint}\nKey: {self.key.path}"
 
 
 def _body(csr: str, wanted: Wanted) -> CertificateCreate:

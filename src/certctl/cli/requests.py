@@ -6,12 +6,13 @@ import base64
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certctl.domain.errors import CertctlError, InvalidInput
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from certctl.pki.keys import PrivateKey
 
 _MAX_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
@@ -32,11 +33,12 @@ class KeyChoice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request, the new key that signed it (None where the key was there), and a name for files."""
+    """A request, a name for files, and what is new (`key_pem`) or was there (`csr_file`)."""
 
     csr: str
-    key_pem: bytes | None
     stem: str
+    key_pem: bytes | None = None
+    csr_file: Path | None = None
 
 
 def from_names(
@@ -69,7 +71,7 @@ def from_names(
     else:
         key = _read_key(key_file)
     stem = _stem(parsed[0].value if parsed else common_name or "certificate")
-    return Prepared(build_request(key, parsed, common_name), key_pem, stem)
+    return Prepared(build_request(key, parsed, common_name), stem, key_pem)
 
 
 def from_file(csr_file: Path) -> Prepared:
@@ -79,7 +81,7 @@ def from_file(csr_file: Path) -> Prepared:
         csr = content.decode("ascii")
     except UnicodeDecodeError:
         csr = base64.b64encode(content).decode("ascii")
-    return Prepared(csr, None, _stem(csr_file.stem))
+    return Prepared(csr, _stem(csr_file.stem), csr_file=csr_file)
 
 
 def _with_name(error: InvalidInput, names: list[str]) -> CertctlError:

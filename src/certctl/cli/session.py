@@ -1,7 +1,6 @@
 """What every command shares: the global options, the client, and how answers are shown."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import BaseModel
 
     from certctl.cli.tables import Table
@@ -77,9 +78,7 @@ class Session:
 
             draw(shown)
 
-    def answer_page(
-        self, page: "Page[M]", show: "Callable[[], Table]", *, nothing: str
-    ) -> None:
+    def answer_page(self, page: "Page[M]", show: "Callable[[], Table]", *, nothing: str) -> None:
         """Print a list; `nothing` is for people when it is empty."""
         if not page.data and not self.options.json:
             self.note(nothing)

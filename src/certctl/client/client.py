@@ -62,6 +62,8 @@ class Client:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._connection = Connection(access, transport=transport)
+        self.url = access.url
+        self.has_key = access.api_key is not None
         self._retry = retry or RetryPolicy()
         self._sleep = sleep
         self._clock = clock

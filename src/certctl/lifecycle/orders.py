@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -45,9 +46,9 @@ class Orders:
 
         Ends early when the server stops: the order goes on without anybody waiting.
         """
-        deadline = self._clock.now_ms() + round(seconds * 1000)
+        deadline = time.monotonic() + seconds
         while enrolled.order_state in OPEN_STATES and not stopping.is_set():
-            left = (deadline - self._clock.now_ms()) / 1000
+            left = deadline - time.monotonic()
             if left <= 0:
                 break
             # Another process may be the one that closes it, hence a look now and then.

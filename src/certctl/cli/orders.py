@@ -1,0 +1,119 @@
+"""`certctl orders`."""
+
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from certctl.cli.session import All, AsJson, Limit, Session, collect, examples
+from certctl.domain.orders import OrderState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from certctl.cli.tables import Table
+    from certctl.schemas.certificates import OrderDetail, OrderStatus, OrderView
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The order: ord-...")]
+
+app = typer.Typer(name="orders", help="List orders, show one, cancel one.")
+
+
+@app.callback(
+    invoke_without_command=True,
+    epilog=examples(
+        "certctl orders --state pending", "certctl orders show ord-...", "certctl orders --all"
+    ),
+)
+def list_all(
+    context: typer.Context,
+    state: Annotated[OrderState | None, typer.Option(help="Only orders in this state.")] = None,
+    limit: Limit = 50,
+    everything: All = False,
+    as_json: AsJson = False,
+) -> None:
+    """List orders, newest first; or show or cancel one."""
+    session = Session(context, as_json)
+    if context.invoked_subcommand is not None:
+        return
+    wanted = cast("OrderStatus | None", None if state is None else state.value)
+    with session.connect() as client:
+        page = collect(
+            lambda size, cursor: client.orders(state=wanted, limit=size, cursor=cursor),
+            limit,
+            everything,
+        )
+    session.answer_page(page, lambda: _table(page.data, session.now), nothing="No such orders.")
+
+
+@app.command(epilog=examples("certctl orders show ord-..."))
+def show(context: typer.Context, order_id: Id, as_json: AsJson = False) -> None:
+    """Show an order: what it waits for, and each time the CA was asked."""
+    session = Session(context, as_json)
+    with session.connect() as client:
+        order = client.order(order_id)
+    session.answer(order, lambda: _described(order, session.now))
+
+
+@app.command(epilog=examples("certctl orders cancel ord-..."))
+def cancel(context: typer.Context, order_id: Id, as_json: AsJson = False) -> None:
+    """Take an order back, while the CA has not been asked or nobody knows whether it was."""
+    session = Session(context, as_json)
+    with session.connect() as client:
+        order = client.cancel_order(order_id)
+    session.answer(order, lambda: f"Order {order.id} is {order.state}.")
+
+
+def _table(rows: "list[OrderView]", now: "datetime") -> "Table":
+    from certctl.cli.tables import Column, Table
+    from certctl.cli.times import relative
+
+    columns = (
+        Column("ID"),
+        Column("STATE", is_state=True),
+        Column("ISSUER", least=9),
+        Column("CREATED"),
+        Column("PROBLEM", least=7),
+        Column("CERTIFICATE", extra=True),
+    )
+    return Table(
+        columns,
+        [
+            (
+                row.id,
+                row.state,
+                row.issuer_id,
+                relative(row.created_at, now),
+                row.problem or "",
+                row.certificate_id,
+            )
+            for row in rows
+        ],
+    )
+
+
+def _described(order: "OrderDetail", now: "datetime") -> str:
+    from certctl.cli.tables import clean, fields
+    from certctl.cli.times import full, relative
+
+    reference = ", ".join(f"{name} {value}" for name, value in (order.reference or {}).items())
+    text = fields(
+        [
+            ("Order", order.id),
+            ("State", order.state),
+            ("Problem", order.problem),
+            ("Certificate", order.certificate_id),
+            ("Issuer", order.issuer_id),
+            ("Version", order.version_id),
+            ("CA's reference", reference),
+            ("Asked next", full(order.due_at, now)),
+            ("Created", full(order.created_at, now)),
+            ("Changed", full(order.updated_at, now)),
+            ("Attempts", str(order.attempts)),
+        ]
+    )
+    for attempt in order.history:
+        when = f"{relative(attempt.started_at, now)}, took {attempt.duration_ms} ms"
+        text += f"\n\n{attempt.number}. {attempt.action}: {attempt.outcome} ({when})"
+        if attempt.detail:
+            text += f"\n   {clean(attempt.detail)}"
+    return text

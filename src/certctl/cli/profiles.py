@@ -1,0 +1,92 @@
+"""`certctl profiles`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from certctl.cli.session import AsJson, Session, examples
+
+if TYPE_CHECKING:
+    from certctl.cli.tables import Table
+    from certctl.schemas.issuers import ProfileView
+
+_DAY = 86_400
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The profile: prof-...")]
+
+app = typer.Typer(name="profiles", help="List profiles, show the rules of one.")
+
+
+@app.callback(
+    invoke_without_command=True,
+    epilog=examples("certctl profiles", "certctl profiles show prof-tls-server"),
+)
+def list_all(context: typer.Context, as_json: AsJson = False) -> None:
+    """List profiles; or show the rules of one."""
+    session = Session(context, as_json)
+    if context.invoked_subcommand is not None:
+        return
+    with session.connect() as client:
+        page = client.profiles()
+    session.answer_page(page, lambda: _table(page.data), nothing="No profiles.")
+
+
+@app.command(epilog=examples("certctl profiles show prof-tls-server"))
+def show(context: typer.Context, profile_id: Id, as_json: AsJson = False) -> None:
+    """Show a profile's rules."""
+    session = Session(context, as_json)
+    with session.connect() as client:
+        profile = client.profile(profile_id)
+    session.answer(profile, lambda: _described(profile))
+
+
+def _days(seconds: int) -> str:
+    return f"{seconds / _DAY:g} d"
+
+
+def _table(rows: "list[ProfileView]") -> "Table":
+    from certctl.cli.tables import Column, Table
+
+    columns = (
+        Column("ID"),
+        Column("NAME", least=8),
+        Column("NAMES", least=6),
+        Column("USUAL"),
+        Column("LONGEST"),
+        Column("USAGES", least=8),
+    )
+    return Table(
+        columns,
+        [
+            (
+                row.id,
+                row.name,
+                " ".join(row.name_kinds),
+                _days(row.default_validity_seconds),
+                _days(row.max_validity_seconds),
+                " ".join(row.usages),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _described(profile: "ProfileView") -> str:
+    from certctl.cli.tables import fields
+
+    return fields(
+        [
+            ("Profile", profile.id),
+            ("Name", profile.name),
+            ("For", profile.description),
+            ("Key types", ", ".join(profile.key_types)),
+            ("RSA", f"{profile.rsa_min_bits} bits or more" if "rsa" in profile.key_types else None),
+            ("Usages", ", ".join(profile.usages)),
+            ("Kinds of names", ", ".join(profile.name_kinds)),
+            ("Usual lifetime", _days(profile.default_validity_seconds)),
+            ("Longest lifetime", _days(profile.max_validity_seconds)),
+            ("Must-staple", "yes" if profile.must_staple else "no"),
+            ("New key on renewal", "yes" if profile.new_key_on_renewal else "no"),
+            ("Enabled", "yes" if profile.enabled else "no"),
+        ]
+    )
