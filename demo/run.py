@@ -47,7 +47,7 @@ def start_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
     log = folder / "server.log"
     data = folder / "data"
     command = [CERTCTL, "server", "--data-dir", str(data), "--port", str(port)]
-    print(f"$ certctl server --data-dir {data} --port {port} &", flush=True)
+    print(f"$ certctl server --data-dir data --port {port} &", flush=True)
     with log.open("wb") as output:
         server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     deadline = time.monotonic() + START_SECONDS
@@ -82,43 +82,43 @@ def serve_tls(chain: Path, key: Path) -> tuple[socket.socket, int]:
             try:
                 with context.wrap_socket(connection, server_side=True) as tls:
                     tls.sendall(b"hello from a certificate made by certctl\n")
-            except OSError as error:
-                print(f"(the peer left: {error.__class__.__name__})", flush=True)
+                    tls.unwrap()
+            except OSError:
+                continue  # the peer left without a farewell, which is its right
 
     threading.Thread(target=serve, daemon=True).start()
     return listener, listener.getsockname()[1]
 
 
 def show(folder: Path) -> None:
-    data = folder / "data"
-    os.environ["CERTCTL_DATA_DIR"] = str(data)
+    os.chdir(folder)
+    os.environ["CERTCTL_DATA_DIR"] = "data"
     for name in ("CERTCTL_SERVER_URL", "CERTCTL_API_KEY", "CERTCTL_CA_BUNDLE"):
         os.environ.pop(name, None)
 
     say("2. The Local CA exists from the first start; this is its root, for those who trust it")
-    root = folder / "root.pem"
-    run(CERTCTL, "issuers", "ca", "iss-local", "--out", str(root))
+    run(CERTCTL, "issuers", "ca", "iss-local", "--out", "root.pem")
 
     say("3. Make a key and a CSR here, send only the CSR, get the certificate")
-    run(CERTCTL, "issue", *NAMES, "--days", "30", "--owner", "demo", "--out", str(folder))
-    key = folder / "www.demo.test.key"
-    leaf = folder / "www.demo.test.crt"
-    chain = folder / "www.demo.test.chain.crt"
+    run(CERTCTL, "issue", *NAMES, "--days", "30", "--owner", "demo")
+    key = Path("www.demo.test.key")
+    leaf = Path("www.demo.test.crt")
+    chain = Path("www.demo.test.chain.crt")
     print(f"key file mode: {key.stat().st_mode & 0o777:o} (it never left this machine)")
 
     say("4. openssl agrees: it is signed by that root, for that name and that address")
     for check in (["-verify_hostname", "www.demo.test"], ["-verify_ip", "127.0.0.1"]):
-        run("openssl", "verify", "-x509_strict", "-CAfile", str(root), *check, str(leaf))
+        run("openssl", "verify", "-x509_strict", "-CAfile", "root.pem", *check, str(leaf))
 
     say("5. Serve it: openssl s_client and Python accept the connection, trusting only that root")
     listener, port = serve_tls(chain, key)
     with listener:
         run(
-            "openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", str(root),
+            "openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", "root.pem",
             "-servername", "www.demo.test", "-verify_hostname", "www.demo.test",
             "-verify_return_error", "-brief", "-ign_eof",
         )  # fmt: skip
-        context = ssl.create_default_context(cafile=root)
+        context = ssl.create_default_context(cafile="root.pem")
         with (
             socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
             context.wrap_socket(plain, server_hostname="127.0.0.1") as tls,
@@ -139,6 +139,7 @@ def main() -> None:
         try:
             show(folder)
         finally:
+            os.chdir("/")
             server.send_signal(signal.SIGTERM)
             code = server.wait(60)
     if code:

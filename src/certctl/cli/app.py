@@ -11,7 +11,6 @@ from certctl.cli import audit, certs, exit_codes, issue, issuers, orders, profil
 from certctl.cli.errors import explain
 from certctl.cli.session import Options, examples
 
-
 _ORDER = ("issue", "certs", "orders", "issuers", "profiles", "audit", "status", "server")
 
 
@@ -19,7 +18,7 @@ class RootGroup(TyperGroup):
     """Turns failures of any command into words and an exit code."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        return sorted(super().list_commands(ctx), key=_ORDER.index)  # type: ignore[arg-type]
+        return sorted(super().list_commands(ctx), key=_ORDER.index)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:

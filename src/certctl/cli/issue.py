@@ -24,7 +24,7 @@ def issue(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...",
+            metavar="NAME",
             help="Names to certify: www.example.org, *.example.org, 10.0.0.1, user@example.org, "
             "spiffe://...",
             show_default=False,

@@ -1,6 +1,6 @@
 """`certctl orders`."""
 
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from certctl.cli.tables import Table
-    from certctl.schemas.certificates import OrderDetail, OrderStatus, OrderView
+    from certctl.schemas.certificates import OrderDetail, OrderView
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The order: ord-...")]
 
@@ -35,7 +35,7 @@ def list_all(
     session = Session(context, as_json)
     if context.invoked_subcommand is not None:
         return
-    wanted = cast("OrderStatus | None", None if state is None else state.value)
+    wanted = None if state is None else state.value
     with session.connect() as client:
         page = collect(
             lambda size, cursor: client.orders(state=wanted, limit=size, cursor=cursor),
