@@ -1,7 +1,8 @@
 """Tables made from the code while the documentation is built, so that they cannot fall behind it.
 
 Directives: `settings-table` (a pydantic model), `profiles-table` (the seeded profiles),
-`transitions-table` (the states of an order) and `problems-table` (problem codes by kind of error).
+`transitions-table` (the states of an order), `problems-table` (problem codes by kind of error) and
+`exit-codes-table` (of the command line).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pydantic import BaseModel, SecretStr
 from sphinx.util.docutils import SphinxDirective
 
 import certctl
+from certctl.cli.exit_codes import ExitCode
 from certctl.domain.orders import OPEN_STATES, TRANSITIONS
 from certctl.domain.profiles import SECONDS_PER_DAY
 from certctl.lifecycle.presets import PRESETS
@@ -39,6 +41,7 @@ class TableDirective(SphinxDirective):
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[nodes.Node]:
         """A table of these heads and rows."""
+        self.env.note_reread()  # Sphinx does not watch the code that it comes from
         group = nodes.tgroup(cols=len(heads))
         for column in zip(heads, *rows, strict=True):
             group += nodes.colspec(colwidth=min(max(len(cell) for cell in column), _WIDEST))
@@ -72,7 +75,6 @@ class SettingsTable(TableDirective):
         """Make the table."""
         module, _, name = self.arguments[0].partition(":")
         model: type[BaseModel] = getattr(importlib.import_module(module), name)
-        self.env.note_dependency(importlib.import_module(module).__file__ or "")
         prefix = model.model_config.get("env_prefix") or getattr(model, "env_prefix", "")
         rows = [
             (f"`{prefix}{field.upper()}`", _default(info), _meaning(info))
@@ -163,11 +165,21 @@ class ProblemsTable(TableDirective):
         return self.table(["Code", "Status", "What it says"], rows)
 
 
+class ExitCodesTable(TableDirective):
+    """How a command may end."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        return self.table(
+            ["Code", "Meaning"], [(f"`{code.value}`", code.meaning) for code in ExitCode]
+        )
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_directive("settings-table", SettingsTable)
     app.add_directive("profiles-table", ProfilesTable)
     app.add_directive("transitions-table", TransitionsTable)
     app.add_directive("problems-table", ProblemsTable)
-    # The tables come from code that Sphinx does not watch: build every page each time.
-    return {"version": "1", "parallel_read_safe": True, "env_version": 1}
+    app.add_directive("exit-codes-table", ExitCodesTable)
+    return {"version": "1", "parallel_read_safe": True}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from certctl.domain.clock import SystemClock
-
 from tests.support.control_plane import ControlPlane, control_plane
 
 if TYPE_CHECKING:

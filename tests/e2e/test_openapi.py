@@ -82,7 +82,7 @@ def explore(server: ServerProcess, cases: int) -> Counter[str]:
     both = list(schemathesis.GenerationMode)
     positive = schemathesis.GenerationMode.POSITIVE
     plans: list[tuple[st.SearchStrategy[schemathesis.Case], int]] = [
-        (create.as_strategy(generation_mode=positive).map(acceptable), cases * 3 // 10),
+        (create.as_strategy(generation_mode=positive).map(acceptable), cases * 4 // 10),
         (
             st.one_of([create.as_strategy(generation_mode=mode) for mode in both]).flatmap(
                 lambda case: st.integers(0, 5).map(lambda where: planted(case, where))

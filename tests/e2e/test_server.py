@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from tests.support.api import client_for
-from tests.support.pki import make_csr, make_key, make_live_authority
-from tests.support.server import ServerProcess, clean_environment
 
 from certctl.domain.keys import KeyType
 from certctl.pki.certificates import chain_pem
+from tests.support.api import client_for
+from tests.support.pki import make_csr, make_key, make_live_authority
+from tests.support.server import ServerProcess, clean_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,11 +170,10 @@ def test_the_operators_own_certificate_is_served(tmp_path: Path) -> None:
         server.stop()
 
 
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 def test_two_workers_share_one_root_and_one_database(
     database_target: DatabaseTarget, tmp_path: Path
 ) -> None:
-    if database_target.dialect == "sqlite":
-        pytest.skip("several workers need PostgreSQL: this runs in the PostgreSQL variant")
     server = ServerProcess(
         tmp_path / "data", {**database_target.environment, "CERTCTL_WORKERS": "2"}
     )

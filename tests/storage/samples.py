@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from sqlalchemy import event, func, insert, select
 
 from certctl.domain.audit import AuditEvent
+from certctl.domain.errors import Unavailable
 from certctl.storage import tables
 
 if TYPE_CHECKING:
@@ -115,7 +116,10 @@ async def count(database: Database, table: Table) -> int:
 
 @asynccontextmanager
 async def held_up(database: Database) -> AsyncIterator[None]:
-    """Keep the writer busy within the block, so that what is asked for there shares a batch."""
+    """Keep the writer busy within the block, so that what is asked for there shares a batch.
+
+    A database that does not work cannot be held up: the block runs all the same.
+    """
     entered, release = asyncio.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -124,13 +128,16 @@ async def held_up(database: Database) -> AsyncIterator[None]:
         release.wait(10)
 
     holding = asyncio.create_task(database.write(wait))
-    await entered.wait()
+    entering = asyncio.create_task(entered.wait())
+    await asyncio.wait([holding, entering], return_when=asyncio.FIRST_COMPLETED)
+    entering.cancel()
     try:
         yield
         await asyncio.sleep(0)  # lets tasks made in the block run up to their queueing
     finally:
         release.set()
-        await holding
+        with suppress(Unavailable):
+            await holding
 
 
 def count_commits(database: Database) -> list[None]:

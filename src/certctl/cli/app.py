@@ -1,29 +1,57 @@
 """The commands and the global options, put together."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from certctl import __version__
-from certctl.cli import audit, certs, exit_codes, issue, issuers, orders, profiles, server, status
-from certctl.cli.errors import explain
+from certctl.cli import exit_codes
 from certctl.cli.session import Options, examples
 
-_ORDER = ("issue", "certs", "orders", "issuers", "profiles", "audit", "status", "server")
+#: The commands in the order of the help, each with the first sentence of its own help. A command's
+#: module (of the same name) is loaded when it is called: `certctl --help` needs none of them.
+COMMANDS = {
+    "issue": "Get a certificate.",
+    "certs": "List certificates; show or download one.",
+    "orders": "List orders; show or cancel one.",
+    "issuers": "List issuers; show one, get its CA certificates.",
+    "profiles": "List profiles; show the rules of one.",
+    "audit": "Read the audit log; verify it.",
+    "status": "Ask whether the server is there, ready, and accepts the key.",
+    "server": "Run the server until it is told to stop (Ctrl-C).",
+}
 
 
 class RootGroup(TyperGroup):
-    """Turns failures of any command into words and an exit code."""
+    """Loads commands late, and turns their failures into words and an exit code."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        return sorted(super().list_commands(ctx), key=_ORDER.index)
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands.update(
+            {
+                name: TyperCommand(name, help=sentence, rich_markup_mode=None)
+                for name, sentence in COMMANDS.items()
+            }
+        )
+        self._loaded: set[str] = set()
+
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:  # type: ignore[override]
+        name = args[0]
+        if name in COMMANDS and name not in self._loaded:
+            module = import_module(f"certctl.cli.{name}")
+            self.commands[name] = typer.main.get_command(module.app)
+            self._loaded.add(name)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
             return super().invoke(ctx)
         except Exception as error:
+            from certctl.cli.errors import explain
+
             report = explain(error)
             if report is None:
                 raise
@@ -92,13 +120,3 @@ def root(
     """
     del version
     context.obj = Options(as_json, server_url, data_dir, ca_bundle)
-
-
-app.command(epilog=issue.EXAMPLES)(issue.issue)
-app.add_typer(certs.app)
-app.add_typer(orders.app)
-app.add_typer(issuers.app)
-app.add_typer(profiles.app)
-app.add_typer(audit.app)
-app.command(epilog=status.EXAMPLES)(status.status)
-app.command(epilog=server.EXAMPLES)(server.server)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from certctl.cli.exit_codes import ExitCode
-from certctl.cli.session import All, AsJson, Limit, Session, collect, examples
+from certctl.cli.session import All, AsJson, Limit, Session, collect, command_group, examples
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from certctl.cli.tables import Table
     from certctl.schemas.audit import AuditEventView, AuditVerification
 
-app = typer.Typer(name="audit", help="Read the audit log, verify it.")
+app = command_group()
 
 
 @app.callback(
@@ -27,7 +27,7 @@ app = typer.Typer(name="audit", help="Read the audit log, verify it.")
 def list_all(
     context: typer.Context, limit: Limit = 50, everything: All = False, as_json: AsJson = False
 ) -> None:
-    """Read the audit log, newest first; or verify it."""
+    """Read the audit log; verify it. The newest events come first."""
     session = Session(context, as_json)
     if context.invoked_subcommand is not None:
         return
@@ -78,7 +78,9 @@ def _table(rows: "list[AuditEventView]", now: "datetime") -> "Table":
 def _told(result: "AuditVerification") -> str:
     from certctl.cli.tables import clean
 
-    checked = f"{result.events} events in {result.chains} chains"
+    events = "1 event" if result.events == 1 else f"{result.events} events"
+    chains = "1 chain" if result.chains == 1 else f"{result.chains} chains"
+    checked = f"{events} in {chains}"
     if not result.problems:
         return f"The audit log is unaltered: {checked} checked."
     lines = "\n".join(f"  {clean(problem)}" for problem in result.problems)

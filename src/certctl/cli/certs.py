@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certctl.cli.session import All, AsJson, Limit, Session, collect, examples
+from certctl.cli.session import All, AsJson, Limit, Session, collect, command_group, examples
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,7 +26,7 @@ class FileFormat(StrEnum):
     DER = "der"
 
 
-app = typer.Typer(name="certs", help="List certificates, show one, download one.")
+app = command_group()
 
 
 @app.callback(
@@ -40,7 +40,7 @@ app = typer.Typer(name="certs", help="List certificates, show one, download one.
 def list_all(
     context: typer.Context, limit: Limit = 50, everything: All = False, as_json: AsJson = False
 ) -> None:
-    """List certificates, newest first; or show or download one."""
+    """List certificates; show or download one. The newest come first."""
     session = Session(context, as_json)
     if context.invoked_subcommand is not None:
         return

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from certctl.client import ClientError
 
 _TYPE_PREFIX = "urn:certctl:problem:"
+_UNAUTHENTICATED = 401
+_KEY_ADVICE = "set CERTCTL_API_KEY to a valid key, or name the server's data directory"
 
 
 class CommandFailed(CertctlError):
@@ -37,6 +39,8 @@ class Report:
 
     exit_code: ExitCode
     document: dict[str, Any]
+    #: What to do about it on the command line, where the document's hint is about REST.
+    advice: str | None = None
 
     def as_json(self) -> str:
         """For programs."""
@@ -49,8 +53,8 @@ class Report:
         text = f"{label}: {document['detail']}"
         if document["field"] and document["field"] not in document["detail"]:
             text += f" ({document['field']})"
-        if document["hint"]:
-            text += f"\nHint: {document['hint']}"
+        if hint := self.advice or document["hint"]:
+            text += f"\nHint: {hint}"
         if self.exit_code is ExitCode.UNEXPECTED and document["request_id"]:
             text += f"\nRequest: {document['request_id']}"
         return text
@@ -82,7 +86,11 @@ def _from_client(error: Exception) -> Report | None:
 
     match error:
         case ApiError():
-            return Report(from_status(error.status), error.problem.model_dump(mode="json"))
+            return Report(
+                from_status(error.status),
+                error.problem.model_dump(mode="json"),
+                _KEY_ADVICE if error.status == _UNAUTHENTICATED else None,
+            )
         case NotConfigured(code="api-key-missing"):
             return Report(ExitCode.NOT_AUTHORISED, _document(error.code, "No API key", error))
         case UnexpectedAnswer():

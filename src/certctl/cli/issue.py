@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from certctl.cli.requests import KeyChoice
-from certctl.cli.session import AsJson, Session, examples
+from certctl.cli.session import AsJson, Session, command_group, examples
 
 EXAMPLES = examples(
     "certctl issue www.example.org",
@@ -18,6 +18,10 @@ EXAMPLES = examples(
 )
 
 
+app = command_group()
+
+
+@app.command(epilog=EXAMPLES)
 def issue(
     context: typer.Context,
     *,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from certctl.cli.certs import save
-from certctl.cli.session import AsJson, Session, examples
+from certctl.cli.session import AsJson, Session, command_group, examples
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The issuer: iss-...")]
 
-app = typer.Typer(name="issuers", help="List issuers, show one, get its CA certificates.")
+app = command_group()
 
 
 @app.callback(
@@ -26,7 +26,7 @@ app = typer.Typer(name="issuers", help="List issuers, show one, get its CA certi
     ),
 )
 def list_all(context: typer.Context, as_json: AsJson = False) -> None:
-    """List issuers; or show one, or get its CA certificates."""
+    """List issuers; show one, get its CA certificates."""
     session = Session(context, as_json)
     if context.invoked_subcommand is not None:
         return

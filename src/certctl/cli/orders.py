@@ -4,18 +4,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certctl.cli.session import All, AsJson, Limit, Session, collect, examples
+from certctl.cli.session import All, AsJson, Limit, Session, collect, command_group, examples
 from certctl.domain.orders import OrderState
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from certctl.cli.tables import Table
-    from certctl.schemas.certificates import OrderDetail, OrderView
+    from certctl.schemas.certificates import OrderDetail, OrderStatus, OrderView
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The order: ord-...")]
 
-app = typer.Typer(name="orders", help="List orders, show one, cancel one.")
+app = command_group()
 
 
 @app.callback(
@@ -31,11 +31,11 @@ def list_all(
     everything: All = False,
     as_json: AsJson = False,
 ) -> None:
-    """List orders, newest first; or show or cancel one."""
+    """List orders; show or cancel one. The newest come first."""
     session = Session(context, as_json)
     if context.invoked_subcommand is not None:
         return
-    wanted = None if state is None else state.value
+    wanted: OrderStatus | None = None if state is None else state.value
     with session.connect() as client:
         page = collect(
             lambda size, cursor: client.orders(state=wanted, limit=size, cursor=cursor),

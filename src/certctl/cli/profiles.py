@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certctl.cli.session import AsJson, Session, examples
+from certctl.cli.session import AsJson, Session, command_group, examples
 
 if TYPE_CHECKING:
     from certctl.cli.tables import Table
@@ -14,7 +14,7 @@ _DAY = 86_400
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The profile: prof-...")]
 
-app = typer.Typer(name="profiles", help="List profiles, show the rules of one.")
+app = command_group()
 
 
 @app.callback(
@@ -22,7 +22,7 @@ app = typer.Typer(name="profiles", help="List profiles, show the rules of one.")
     epilog=examples("certctl profiles", "certctl profiles show prof-tls-server"),
 )
 def list_all(context: typer.Context, as_json: AsJson = False) -> None:
-    """List profiles; or show the rules of one."""
+    """List profiles; show the rules of one."""
     session = Session(context, as_json)
     if context.invoked_subcommand is not None:
         return

@@ -89,9 +89,7 @@ def _with_name(error: InvalidInput, names: list[str]) -> CertctlError:
     _, _, index = (error.field or "").partition(".")
     if not index.isdecimal():
         return error
-    return InvalidInput(
-        error.code, f"{names[int(index)]!r}: {error.detail}", field=error.field, hint=error.hint
-    )
+    return InvalidInput(error.code, f"{names[int(index)]!r}: {error.detail}", hint=error.hint)
 
 
 def _new_key(choice: KeyChoice) -> PrivateKey:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from certctl.cli.session import Options, examples
+from certctl.cli.session import Options, command_group, examples
 
 EXAMPLES = examples(
     "certctl server",
@@ -24,16 +24,28 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+app = command_group()
+
+
+@app.command(epilog=EXAMPLES)
 def server(
     context: typer.Context,
     *,
     host: Annotated[
         str | None,
-        typer.Option(help="Address to listen on. [env: CERTCTL_SERVER_HOST; default: 127.0.0.1]"),
+        typer.Option(
+            metavar="HOST",
+            help="Address to listen on. [env: CERTCTL_SERVER_HOST; default: 127.0.0.1]",
+        ),
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65_535, help="Port. [env: CERTCTL_SERVER_PORT; default: 8443]"),
+        typer.Option(
+            min=0,
+            max=65_535,
+            metavar="PORT",
+            help="Port. [env: CERTCTL_SERVER_PORT; default: 8443]",
+        ),
     ] = None,
     data_dir: Annotated[
         Path | None,

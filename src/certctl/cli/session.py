@@ -31,6 +31,11 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+def command_group() -> typer.Typer:
+    """An app for one noun, or for one command; `certctl.cli.app` loads it when it is called."""
+    return typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+
+
 @dataclass(slots=True)
 class Options:
     """The options that stand before the command."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from certctl.cli.exit_codes import ExitCode
-from certctl.cli.session import AsJson, Session, examples
+from certctl.cli.session import AsJson, Session, command_group, examples
 
 if TYPE_CHECKING:
     from certctl.client import Client
@@ -16,8 +16,12 @@ EXAMPLES = examples(
 )
 
 
+app = command_group()
+
+
+@app.command(epilog=EXAMPLES)
 def status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Is the server there, is it ready, does it accept the key?"""
+    """Ask whether the server is there, ready, and accepts the key."""
     from certctl import __version__
 
     session = Session(context, as_json)

@@ -89,6 +89,7 @@ def draw_on(console: Console, table: Table) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
+    table = _without_empty_columns(table)
     plan = fit(table, console.width)
     if plan is None:
         for row in table.rows:
@@ -105,6 +106,16 @@ def draw_on(console: Console, table: Table) -> None:
         ]
         shown.add_row(*cells)
     console.print(shown)
+
+
+def _without_empty_columns(table: Table) -> Table:
+    kept = [
+        index
+        for index in range(len(table.columns))
+        if index == 0 or any(row[index] for row in table.rows)
+    ]
+    columns = tuple(table.columns[index] for index in kept)
+    return Table(columns, [tuple(row[index] for index in kept) for row in table.rows])
 
 
 def fit(table: Table, width: int) -> list[tuple[int, int]] | None:
@@ -153,16 +164,26 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _record(table: Table, row: tuple[str, ...], width: int) -> str:
-    """A row as lines: the id whole, everything else wrapped below it."""
+    """A row as lines: the first value, then the others with their labels. No word is broken, so
+    that an id can be copied."""
     label_width = max(len(column.title) for column in table.columns)
     lines = [row[0]]
     for column, cell in list(zip(table.columns, row, strict=True))[1:]:
-        if cell:
-            lines += textwrap.wrap(
-                cell,
-                max(width, label_width + 12),
-                initial_indent=f"  {column.title:<{label_width}}  ",
-                subsequent_indent=" " * (label_width + 4),
-                break_on_hyphens=False,
-            )
+        label = f"  {column.title:<{label_width}}  "
+        beside = _wrapped(cell, width, label)
+        if all(len(line) <= width for line in beside):
+            lines += beside
+        else:
+            lines += [label.rstrip(), *_wrapped(cell, width, "    ")]
     return "\n".join(lines)
+
+
+def _wrapped(text: str, width: int, start: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        max(width, len(start) + 1),
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

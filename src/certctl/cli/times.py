@@ -9,9 +9,14 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-_MONTH, _YEAR = 30.44 * _DAY, 365.25 * _DAY
-#: Each unit begins at two of it, so that no plural is ever wrong.
-_UNITS = ((_YEAR, "years"), (_MONTH, "months"), (_DAY, "days"), (_HOUR, "h"), (_MINUTE, "min"))
+#: Units, each with what it begins at: two of it where it has a plural. Lifetimes are spoken of in
+#: days, so days last for two years.
+_UNITS = (
+    (365.25 * _DAY, 2 * 365.25 * _DAY, "years"),
+    (_DAY, 2 * _DAY, "days"),
+    (_HOUR, _HOUR, "h"),
+    (_MINUTE, _MINUTE, "min"),
+)
 
 
 def relative(moment: datetime | None, now: datetime) -> str:
@@ -26,9 +31,8 @@ def relative(moment: datetime | None, now: datetime) -> str:
 
 
 def _distance(seconds: float) -> str | None:
-    for size, unit in _UNITS:
-        # Days stay days for two months: that is how lifetimes are spoken of.
-        if seconds >= 2 * size or (unit in {"h", "min"} and seconds >= size):
+    for size, least, unit in _UNITS:
+        if seconds >= least:
             return f"{int(seconds // size)} {unit}"
     return f"{int(seconds)} s" if seconds >= 1 else None
 

@@ -130,7 +130,9 @@ def _no_key(url: str | None, folder: Path | None) -> str:
             "there is no API key for that server: CERTCTL_API_KEY is not set "
             "(a key found in a local data directory is not sent to another server)"
         )
-    usual = " nor ".join(f"{usual}" for usual in USUAL_DATA_DIRS)
+    usual = " nor ".join(
+        str(usual) if usual.is_absolute() else f"./{usual}" for usual in USUAL_DATA_DIRS
+    )
     return (
         "no server found: CERTCTL_SERVER_URL, CERTCTL_API_KEY and CERTCTL_DATA_DIR are not set, "
         f"and neither {usual} is a server's data directory"

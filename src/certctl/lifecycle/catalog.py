@@ -25,12 +25,10 @@ from certctl.storage.sealed_values import StoredState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Connection
-
     from certctl.connectors.contract import Connector, ConnectorType
     from certctl.domain.clock import Clock
     from certctl.domain.profiles import Profile
-    from certctl.storage.database import Database
+    from certctl.storage.database import Connection, Database
 
 log = structlog.get_logger(__name__)
 

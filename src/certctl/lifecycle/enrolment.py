@@ -38,15 +38,13 @@ from certctl.storage.orders import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from certctl.connectors.contract import Connector
     from certctl.domain.clock import Clock
     from certctl.domain.profiles import Profile
     from certctl.lifecycle.access import Actor
     from certctl.lifecycle.catalog import Catalog
     from certctl.lifecycle.scheduler import Scheduler
-    from certctl.storage.database import Database, Transaction
+    from certctl.storage.database import Connection, Database, Transaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,11 @@ from certctl.storage.orders import (
 if TYPE_CHECKING:
     import asyncio
 
-    from sqlalchemy import Connection
-
     from certctl.domain.clock import Clock
     from certctl.lifecycle.access import Actor
     from certctl.lifecycle.enrolment import Enrolled
     from certctl.lifecycle.scheduler import Scheduler
-    from certctl.storage.database import Database, Transaction
+    from certctl.storage.database import Connection, Database, Transaction
 
 _LOOK_AGAIN_SECONDS = 1.0
 
@@ -55,9 +53,7 @@ class Orders:
             await self._scheduler.wait_closed(
                 enrolled.order_id, min(left, _LOOK_AGAIN_SECONDS), stopping
             )
-            enrolled = await self._database.read(
-                partial(load_enrolled, order_id=enrolled.order_id)
-            )
+            enrolled = await self._database.read(partial(load_enrolled, order_id=enrolled.order_id))
         return enrolled
 
     async def get(self, order_id: str) -> tuple[OrderRecord, list[AttemptRecord]]:

@@ -8,13 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
+from sqlalchemy import Connection, select, update
 from sqlalchemy import exc as sa
-from sqlalchemy import select, update
 
 from certctl.domain.errors import Unavailable
 from certctl.storage.audit import encode_event
 from certctl.storage.engine import READERS, database_url, reader_engine, writer_engine
-from certctl.storage.failures import RETRY_AFTER_SECONDS, Duplicate, Kind, describe, kind_of, unavailable
+from certctl.storage.failures import (
+    RETRY_AFTER_SECONDS,
+    Duplicate,
+    Kind,
+    describe,
+    kind_of,
+    unavailable,
+)
 from certctl.storage.inserts import Row, prepare_rows
 from certctl.storage.migrate import ensure_schema
 from certctl.storage.tables import changes
@@ -25,13 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sqlalchemy import Connection, Engine, Table
+    from sqlalchemy import Engine, Table
 
     from certctl.domain.audit import AuditEvent
     from certctl.domain.clock import Clock
     from certctl.storage.sealing import Keyring
 
-__all__ = ["Database", "Duplicate", "Row", "Transaction", "open_database"]
+__all__ = ["Connection", "Database", "Duplicate", "Row", "Transaction", "open_database"]
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,264 @@
+"""A small HTTPS server that answers as certctl's API does, or as a test tells it to."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from certctl.domain.keys import KeyType
+from certctl.domain.names import parse_names
+from certctl.domain.usages import Usage
+from certctl.pki.certificates import chain_pem, to_pem
+from certctl.pki.keys import generate_key, spki_of
+from certctl.pki.requests import parse_request
+from tests.support.pki import make_live_authority
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from certctl.ca.authority import CertificateAuthority
+    from certctl.domain.names import Name
+    from certctl.pki.keys import SubjectKey
+
+KEY = "planted-api-key"
+CERTIFICATE = "cert-01m884jtm8b523emct2shtxtx7"
+ORDER = "ord-01m884jtm80jh8x32qj3s1nvkk"
+NOW = "2026-01-01T12:00:00Z"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A request that came."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Its body."""
+        return json.loads(self.body)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer; `lost` closes the connection instead."""
+
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    lost: bool = False
+
+
+def problem(status: int, code: str, **more: Any) -> Reply:
+    """A problem document."""
+    body = {
+        "type": f"urn:certctl:problem:{code}",
+        "title": "Title",
+        "status": status,
+        "detail": f"the detail of {code}",
+        "field": None,
+        "hint": "the hint",
+        "request_id": "0123456789abcdef",
+    }
+    return Reply(status, {**body, **more})
+
+
+@cache
+def authority() -> CertificateAuthority:
+    """The CA behind the server, made once."""
+    return make_live_authority()
+
+
+def issue(key: SubjectKey, names: tuple[Name, ...]) -> str:
+    """A certificate in PEM."""
+    certificate = authority().issue(
+        public_key=key,
+        spki=spki_of(key),
+        key_type=KeyType.P256,
+        common_name=None,
+        names=names,
+        usages=(Usage.SERVER_AUTH,),
+        validity_seconds=30 * 86_400,
+        must_staple=False,
+        now_ms=time.time_ns() // 1_000_000,
+    )
+    return to_pem(certificate.public_bytes(Encoding.DER))
+
+
+def certificate_view(csr: str | None, *, status: str = "issued") -> dict[str, Any]:
+    """What POST and GET answer with."""
+    names = ["www.example.org"]
+    version = None
+    if csr is not None:
+        request = parse_request(csr)
+        names = [name.value for name in request.names]
+        version = {
+            "id": "ver-1",
+            "serial": "5d1c",
+            "not_before": NOW,
+            "not_after": "2126-01-01T12:00:00Z",
+            "certificate": issue(request.public_key, request.names),
+            "chain": chain_pem(authority().chain),
+        }
+    return {
+        "id": CERTIFICATE,
+        "status": status,
+        "issuer_id": "iss-local",
+        "profile_id": "prof-tls-server",
+        "common_name": None,
+        "names": names,
+        "owner": None,
+        "order_id": ORDER,
+        "version": version,
+        "created_at": NOW,
+        "updated_at": NOW,
+    }
+
+
+def order_view(state: str, **more: Any) -> dict[str, Any]:
+    """What GET /orders/{id} answers with."""
+    return {
+        "id": ORDER,
+        "state": state,
+        "certificate_id": CERTIFICATE,
+        "issuer_id": "iss-slow",
+        "version_id": None,
+        "problem": None,
+        "reference": None,
+        "attempts": 1,
+        "due_at": None,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "history": [],
+        **more,
+    }
+
+
+def summary(number: int, **more: Any) -> dict[str, Any]:
+    """A row of the inventory."""
+    return {
+        "id": f"cert-{number:026d}",
+        "status": "issued",
+        "issuer_id": "iss-local",
+        "profile_id": "prof-tls-server",
+        "common_name": None,
+        "names": [f"www{number}.a-rather-long-name.example.org", "localhost", "127.0.0.1"],
+        "owner": "web team",
+        "serial": "5d1c",
+        "not_after": "2126-01-01T12:00:00Z",
+        "created_at": NOW,
+        **more,
+    }
+
+
+@dataclass
+class FakeServer:
+    """Answers by method and path; each request is kept."""
+
+    url: str
+    ca: Path
+    answers: dict[tuple[str, str], Any] = field(default_factory=dict)
+    seen: list[Seen] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings that lead a client here."""
+        return {
+            "CERTCTL_SERVER_URL": self.url,
+            "CERTCTL_API_KEY": KEY,
+            "CERTCTL_CA_BUNDLE": str(self.ca),
+        }
+
+    def on(self, method: str, path: str, *replies: Reply | Callable[[Seen], Reply]) -> None:
+        """Answer so, one reply after the other; the last one stays."""
+        self.answers[method, path] = list(replies)
+
+    def requests(self, method: str, path: str) -> list[Seen]:
+        """What came for an address."""
+        return [seen for seen in self.seen if (seen.method, seen.path) == (method, path)]
+
+    def answer(self, seen: Seen) -> Reply:
+        """The next reply to a request."""
+        self.seen.append(seen)
+        if seen.path.startswith("/api/") and seen.headers.get("authorization") != f"Bearer {KEY}":
+            return problem(401, "api-key-unknown")
+        replies = self.answers.get((seen.method, seen.path))
+        if replies is None:
+            return problem(404, "route-not-found")
+        reply = replies.pop(0) if len(replies) > 1 else replies[0]
+        return reply(seen) if callable(reply) else reply
+
+
+def issue_at_once(seen: Seen) -> Reply:
+    """The Local CA's way."""
+    return Reply(201, certificate_view(seen.json()["csr"]))
+
+
+def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def handle_any(self) -> None:
+            parts = urlsplit(self.path)
+            query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(int(headers.get("content-length", "0")))
+            reply = server.answer(Seen(self.command, parts.path, query, headers, body))
+            self.close_connection = True
+            if reply.lost:
+                return
+            content = reply.body
+            if not isinstance(content, bytes):
+                content = json.dumps(content).encode()
+            self.send_response(reply.status)
+            for name, value in reply.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_POST = handle_any
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Handler
+
+
+@contextmanager
+def fake_server(folder: Path) -> Iterator[FakeServer]:
+    """A server on a free port of loopback, with a certificate that `ca.pem` in `folder` vouches
+    for."""
+    key = generate_key(KeyType.P256)
+    leaf = issue(key.public_key(), parse_names(["localhost", "127.0.0.1"]))
+    pair = folder / "tls.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    pair.write_text(private + leaf + chain_pem(authority().chain))
+    ca = folder / "ca.pem"
+    ca.write_text(chain_pem(authority().chain[-1:]))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair)
+
+    server = FakeServer("", ca)
+    http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(server))
+    http.socket = context.wrap_socket(http.socket, server_side=True)
+    server.url = f"https://127.0.0.1:{http.server_port}"
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield server
+    finally:
+        http.shutdown()
+        thread.join()
+        http.server_close()
