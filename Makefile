@@ -15,7 +15,7 @@ demo: $(VENV)/.run ## Start a server, issue a certificate, serve it, check it, c
 	@$(BIN)/python demo/run.py
 
 run: $(VENV)/.run ## Serve for good from DATA (default: ./data)
-	@CERTCTL_DATA_DIR=$(DATA) $(BIN)/certctl server
+	@CERTCTL_DATA_DIR=$(DATA) exec $(BIN)/certctl server
 
 test: $(VENV)/.dev ## Run every test, on SQLite and on PostgreSQL
 	$(BIN)/pytest -m "not soak"

@@ -63,6 +63,7 @@ def serve(overrides: dict[str, Any] | None = None) -> int:
     try:
         settings = load_settings(overrides)
         configure_logs(settings.log_level)
+        os.umask(0o077)  # the database and its logs are for this user alone
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _bind(settings) as listener:
             if settings.database_url is None:

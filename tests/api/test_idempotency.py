@@ -14,6 +14,7 @@ from tests.support.control_plane import add_issuer
 from tests.support.pki import make_csr, make_key
 
 if TYPE_CHECKING:
+    from certctl.storage.database import Transaction
     from tests.support.control_plane import ControlPlane
 
 pytestmark = pytest.mark.anyio
@@ -27,6 +28,11 @@ def body() -> dict[str, Any]:
         "issuer_id": "iss-local",
         "csr": make_csr(make_key(KeyType.P256), ["www.example.org"]),
     }
+
+
+def disable_issuers(transaction: Transaction) -> None:
+    transaction.execute(update(issuers).values(enabled=False, revision=9))
+    transaction.changed()
 
 
 async def count(plane: ControlPlane) -> int:
@@ -66,9 +72,7 @@ async def test_a_retry_is_answered_even_if_the_request_would_be_refused_now(
 ) -> None:
     request = body()
     first = await plane.client.post(PATH, json=request, headers=KEY)
-    await plane.services.database.write(
-        lambda t: (t.execute(update(issuers).values(enabled=False, revision=9)), t.changed())
-    )
+    await plane.services.database.write(disable_issuers)
     await plane.services.catalog.refresh()
     second = await plane.client.post(PATH, json=request, headers=KEY)
     assert second.json() == first.json()

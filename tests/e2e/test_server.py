@@ -32,9 +32,7 @@ def write_pair(folder: Path, name: str, key_type: KeyType) -> tuple[Path, Path]:
     authority = make_live_authority(key_type)
     certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
     certificate.write_text(chain_pem(authority.chain))
-    key.write_bytes(
-        authority._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    )
+    key.write_bytes(authority._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     key.chmod(0o600)
     return certificate, key
 

@@ -235,13 +235,18 @@ async def test_a_process_that_comes_back_too_late_changes_nothing(
         late = asyncio.create_task(plane.services.scheduler._advance(claimed))
         await asyncio.wait_for(ca.called.wait(), 10)
         await database.write(forget_leases)
-        after = await plane.services.scheduler._advance(await database.write(claim_one))
-        assert after.state == "issued"
+        advance = plane.services.scheduler._advance
+        recovered = await advance(await database.write(claim_one))
+        assert recovered.state == "ready"
         late.cancel()
-        with pytest.raises(TakenOver):  # the same claim, now with an answer
-            await plane.services.scheduler._advance(claimed)
+        with pytest.raises(TakenOver):  # the first claim, now with an answer
+            await advance(claimed)
+        after = await advance(await database.write(claim_one))
+        assert after.state == "issued"
         certificate = (await plane.client.get(f"/api/v1/certificates/{answer['id']}")).json()
         assert certificate["version"]["id"] == after.version_id
+        history = (await order_of(plane, answer))["history"]
+        assert [attempt["outcome"] for attempt in history] == ["lost", "issued"]
 
 
 async def test_an_order_that_was_not_sent_can_be_cancelled(

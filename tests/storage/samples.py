@@ -35,9 +35,9 @@ def seed_parents(transaction: Transaction) -> None:
     )
 
 
-def sample_rows(number: int, *, key: str | None = None, serial: str | None = None) -> (
-    list[tuple[Table, Row]]
-):
+def sample_rows(
+    number: int, *, key: str | None = None, serial: str | None = None
+) -> list[tuple[Table, Row]]:
     """What one issuance stores; the same key or serial twice is a duplicate."""
     certificate, order, version = f"cert-{number}", f"ord-{number}", f"ver-{number}"
     times = {"created_at": 1, "updated_at": 1}
@@ -104,7 +104,9 @@ def sample_rows(number: int, *, key: str | None = None, serial: str | None = Non
 
 def sample_event(number: int = 0, *, action: str = "certificate.issued") -> AuditEvent:
     """An audit event."""
-    return AuditEvent(1_000 + number, "key-a", action, "certificate", f"cert-{number}", {"n": number})
+    return AuditEvent(
+        1_000 + number, "key-a", action, "certificate", f"cert-{number}", {"n": number}
+    )
 
 
 async def count(database: Database, table: Table) -> int:

@@ -1,4 +1,4 @@
-"""A database that fails: everybody hears of it, nothing is half stored, and it goes on by itself."""
+"""A database that fails: everybody hears of it, nothing is half stored, it goes on by itself."""
 
 from __future__ import annotations
 
@@ -42,8 +42,6 @@ async def append_many(database: Database, first: int, number: int = 20) -> list[
         ]
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     return [getattr(answer, "code", answer) for answer in answers]
-
-
 
 
 async def assert_stored(database: Database, certificates: int) -> None:
@@ -138,7 +136,7 @@ def admin(postgres: PostgresServer, database: Database, statement: str) -> None:
 
     name = database._writing.url.database
     assert name is not None
-    formatted = sql.SQL(statement.replace("{name}", "{}"))  # type: ignore[arg-type] # our own text
+    formatted = sql.SQL(statement.replace("{name}", "{}"))
     if "{name}" in statement:
         postgres.execute(formatted.format(sql.Identifier(name)))
     else:
@@ -164,8 +162,6 @@ async def test_postgresql_becomes_read_only(database: Database, postgres: Postgr
     assert await append_many(database, 100) == ["database-unavailable"] * 20
     await assert_stored(database, 20)
     admin(postgres, database, "ALTER DATABASE {name} RESET default_transaction_read_only")
-    with pytest.raises(Unavailable):  # the connection that was opened meanwhile
-        await database.append(sample_rows(99))
     await database.ping()
     assert await append_many(database, 100) == [None] * 20
     await assert_stored(database, 40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,14 +29,14 @@ from tests.storage.samples import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from certctl.storage.database import Database, Transaction
+    from sqlalchemy import Connection, Table
+
+    from certctl.storage.database import Database, Row, Transaction
 
 pytestmark = pytest.mark.anyio
 
 
-async def together(
-    database: Database, *calls: Callable[[], Coroutine[Any, Any, Any]]
-) -> list[Any]:
+async def together(database: Database, *calls: Callable[[], Coroutine[Any, Any, Any]]) -> list[Any]:
     """Run calls so that they share a batch; their values or errors."""
     async with held_up(database):
         tasks = [asyncio.create_task(call()) for call in calls]
@@ -47,11 +48,15 @@ async def assert_audit_intact(database: Database) -> None:
     assert report.problems == []
 
 
+def only_row(connection: Connection, *, table: Table) -> Row:
+    return dict(connection.execute(select(table)).mappings().one())
+
+
 async def test_rows_arrive_as_they_were(database: Database) -> None:
     await database.write(seed_parents)
     await database.append(sample_rows(1), [sample_event()])
     for table, row in sample_rows(1):
-        stored = await database.read(lambda c, t=table: dict(c.execute(select(t)).mappings().one()))
+        stored = await database.read(partial(only_row, table=table))
         assert stored == dict.fromkeys(table.columns.keys()) | row
 
 
@@ -74,7 +79,10 @@ async def test_a_batch_is_bounded(database: Database) -> None:
 
 
 async def test_everybody_gets_their_own_value(database: Database) -> None:
-    calls = [lambda n=n: database.write(lambda _, n=n: n) for n in range(20)]
+    def give(_: Transaction, *, number: int) -> int:
+        return number
+
+    calls = [partial(database.write, partial(give, number=number)) for number in range(20)]
     assert await together(database, *calls) == list(range(20))
 
 
@@ -98,11 +106,13 @@ async def test_only_the_duplicate_is_refused(database: Database) -> None:
     )
     assert stored == ["cert-1", "cert-4"]
     events = await database.read(
-        lambda c: c.execute(
-            select(tables.audit_events.c.object_id).order_by("seq").where(text("seq > 1"))
+        lambda c: (
+            c.execute(
+                select(tables.audit_events.c.object_id).order_by("seq").where(text("seq > 1"))
+            )
+            .scalars()
+            .all()
         )
-        .scalars()
-        .all()
     )
     assert events == ["cert-1", "cert-4", "cert-5"]
     await assert_audit_intact(database)
@@ -284,7 +294,7 @@ async def test_close_finishes_what_was_asked_for_then_refuses(database: Database
 async def test_reads_cannot_write(database: Database) -> None:
     with pytest.raises(Unavailable):
         await database.read(
-            lambda c: c.execute(insert(tables.chains), {"id": "x", "pem": "x"}) and None
+            lambda c: c.execute(insert(tables.chains), {"id": "x", "pem": "x"}).close()
         )
     assert await count(database, tables.chains) == 0
 
@@ -295,9 +305,7 @@ async def test_a_read_sees_one_state(database: Database) -> None:
     def look_twice(connection: Any) -> tuple[int, int]:
         statement = select(tables.changes.c.counter)
         first = connection.execute(statement).scalar_one()
-        change = asyncio.run_coroutine_threadsafe(
-            database.write(lambda t: t.changed()), loop
-        )
+        change = asyncio.run_coroutine_threadsafe(database.write(lambda t: t.changed()), loop)
         change.result(10)
         return first, connection.execute(statement).scalar_one()
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from certctl.ca.authority import CertificateAuthority, create_root
+from certctl.connectors.config import ConnectorConfig
 from certctl.connectors.contract import (
     CheckResult,
     ConnectorContext,
@@ -119,8 +118,10 @@ class ScriptedCA:
         )
 
 
-class ScriptedConfig(BaseModel):
+class ScriptedConfig(ConnectorConfig):
     """A scripted CA needs no settings."""
+
+    env_prefix: ClassVar[str] = "CERTCTL_SCRIPTED_"
 
 
 def finding(
@@ -128,7 +129,8 @@ def finding(
 ) -> Callable[[str], ConnectorType]:
     """A look-up of connector types that knows `Scripted` besides the real ones."""
 
-    async def build(_config: Any, _context: ConnectorContext) -> ScriptedCA:
+    async def build(config: Any, context: ConnectorContext) -> ScriptedCA:
+        del config, context
         return ca
 
     scripted = ConnectorType("Scripted", (), "Scripted CA", ScriptedConfig, build)

@@ -54,7 +54,7 @@ def build_openapi(app: FastAPI, version: str) -> bytes:
     document: dict[str, Any] = get_openapi(
         title="certctl",
         version=version,
-        summary="Issue, renew, revoke and track TLS certificates from any certificate authority",
+        summary="Issue TLS certificates and keep track of them",
         routes=app.routes,
     )
     schemas = document["components"]["schemas"]

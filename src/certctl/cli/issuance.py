@@ -182,11 +182,14 @@ class _Request:
             write_file(files.chain, (version.certificate + version.chain).encode(), force=force)
             if self.key is not None:
                 self.key.put_in_place()
-        except OSError:
-            self.session.note(
-                f"The certificate was issued. Fetch it: certctl certs download {certificate.id}"
-            )
-            raise
+        except (OSError, CommandFailed) as error:
+            words = error.detail if isinstance(error, CommandFailed) else f"{error}"
+            raise CommandFailed(
+                "not-written",
+                f"the certificate was issued, but not written: {words}",
+                exit_code=ExitCode.UNEXPECTED,
+                hint=f"fetch it: certctl certs download {certificate.id} --format chain --out FILE",
+            ) from error
         self.session.answer(certificate, lambda: self._told(certificate, version))
 
     def _told(self, certificate: CertificateView, version: VersionView) -> str:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cryptography import x509
-    from pydantic import BaseModel
 
+    from certctl.connectors.config import ConnectorConfig
     from certctl.domain.clock import Clock
     from certctl.domain.names import Name
     from certctl.domain.orders import Recovery
@@ -151,5 +151,5 @@ class ConnectorType:
     name: str
     aliases: tuple[str, ...]
     title: str
-    config: type[BaseModel]
+    config: type[ConnectorConfig]
     factory: ConnectorFactory

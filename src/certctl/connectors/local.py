@@ -11,10 +11,11 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from certctl.ca.authority import CertificateAuthority, create_root
 from certctl.ca.files import load_sub_ca
+from certctl.connectors.config import ConnectorConfig
 from certctl.connectors.contract import (
     CheckResult,
     ConnectorContext,
@@ -38,10 +39,9 @@ if TYPE_CHECKING:
 _ROOT = "root"
 
 
-class LocalConfig(BaseModel):
+class LocalConfig(ConnectorConfig):
     """Settings of the Local CA: with files it is a sub-CA of yours, without it is its own root."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     env_prefix: ClassVar[str] = "CERTCTL_CA_"
 
     common_name: str = Field(

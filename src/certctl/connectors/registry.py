@@ -10,8 +10,7 @@ from certctl.connectors.errors import Misconfigured
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pydantic import BaseModel
-
+    from certctl.connectors.config import ConnectorConfig
     from certctl.connectors.contract import ConnectorType
 
 
@@ -40,10 +39,10 @@ def connector_type(name: str) -> ConnectorType:
 
 
 def config_from_environment(
-    model: type[BaseModel], environment: Mapping[str, str]
+    model: type[ConnectorConfig], environment: Mapping[str, str]
 ) -> dict[str, Any]:
     """The settings of a connector that the environment names: `<its prefix><FIELD>`, unparsed."""
-    prefix: str = getattr(model, "env_prefix")  # noqa: B009 - a convention of the config models
+    prefix = model.env_prefix
     return {
         field: environment[prefix + field.upper()]
         for field in model.model_fields

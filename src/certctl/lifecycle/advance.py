@@ -80,16 +80,18 @@ class Advance:
         self, order: OrderRecord, request: IssuanceRequest, connector: Connector
     ) -> OrderRecord:
         """Go on with an order whose submission nobody knows the end of."""
-        state = recovered_state(connector.recovery)
         if connector.recovery is Recovery.LOOKUP:
             return await self._step(order, request, connector, "lookup")
-        problem = "the answer to the submission was lost"
-        if state is OrderState.UNCERTAIN:
-            log.error("order uncertain", order=order.id, issuer=order.issuer_id, problem=problem)
-            return await self._store(replace(order, state=state, due_at=None, problem=problem))
-        order = await self._store(replace(order, state=state, problem=problem), release=False)
-        order = await self._mark_submitting(order)
-        return await self._step(order, request, connector, "submit")
+        state = recovered_state(connector.recovery)
+        decision = outcomes.Decision(state, None if state is OrderState.UNCERTAIN else 0.0)
+        lost = AttemptRecord(
+            action="submit",
+            outcome="lost",
+            detail="the process that sent the order ended before an answer was recorded",
+            started_at=order.updated_at,
+            duration_ms=0,
+        )
+        return await self._record(order, decision, lost, None)
 
     async def _mark_submitting(self, order: OrderRecord) -> OrderRecord:
         return await self._store(replace(order, state=OrderState.SUBMITTING), release=False)
@@ -129,7 +131,6 @@ class Advance:
             outcome, detail = type(error).__name__, error.detail
             decision = self._after_error(order, connector, action, error)
         attempt = AttemptRecord(
-            number=order.attempts + 1,
             action=action,
             outcome=outcome,
             detail=detail,
@@ -214,11 +215,11 @@ class Advance:
             state=decision.state,
             due_at=None if decision.wait is None else now + round(decision.wait * 1000),
             problem=attempt.detail,
-            attempts=attempt.number,
+            attempts=order.attempts + decision.counted,
             version_id=None if version is None else version.id,
             updated_at=now,
         )
-        event = self._event(after, attempt, version) if decision.state is not before else None
+        event = self._event(after, version) if decision.state is not before else None
 
         def write(transaction: Transaction) -> None:
             if not store_order(transaction, after, release=True):
@@ -236,10 +237,8 @@ class Advance:
         report("order", order=after.id, state=after.state.value, problem=after.problem)
         return after
 
-    def _event(
-        self, order: OrderRecord, attempt: AttemptRecord, version: VersionRecord | None
-    ) -> AuditEvent:
-        detail = {"order_id": order.id, "issuer_id": order.issuer_id, "attempt": attempt.number}
+    def _event(self, order: OrderRecord, version: VersionRecord | None) -> AuditEvent:
+        detail = {"order_id": order.id, "issuer_id": order.issuer_id}
         if version is not None:
             detail["serial"] = version.serial
         return AuditEvent(

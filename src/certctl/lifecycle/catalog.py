@@ -220,12 +220,17 @@ async def pause(stopping: asyncio.Event, seconds: float) -> None:
         return
 
 
-def describe_validation(error: ValidationError) -> str:
-    """The faults of a connector's settings in words, without the values."""
+def describe_validation(error: ValidationError, prefix: str | None = None) -> str:
+    """The faults of a connector's settings in words, without the values.
+
+    With a prefix the settings are named as the environment variables that they came from.
+    """
     faults = error.errors(include_input=False, include_url=False, include_context=False)
     words = []
     for fault in faults:
         where = ".".join(map(str, fault["loc"]))
+        if where and prefix is not None:
+            where = prefix + where.upper()
         message = fault["msg"].removeprefix("Value error, ")
         words.append(f"{where}: {message}" if where else message)
     return "; ".join(words)

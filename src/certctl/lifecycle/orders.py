@@ -81,7 +81,7 @@ class Orders:
                 raise Conflict(
                     "order-not-cancellable",
                     f"the order is {order.state}: it can no longer be taken back",
-                    hint="wait for its end; a certificate that comes of it can be revoked",
+                    hint="wait for its end",
                 )
             mark_failed(transaction, order.certificate_id, now)
             transaction.audit(

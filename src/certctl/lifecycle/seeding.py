@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from certctl.domain.profiles import Profile
     from certctl.storage.database import Database, Transaction
 
 log = structlog.get_logger(__name__)
@@ -51,9 +52,8 @@ async def seed(database: Database, environment: Mapping[str, str]) -> None:
     known = {record.profile.id for record in await database.read(list_profiles)}
     for profile in PRESETS:
         if profile.id not in known:
-            insert = partial(insert_profile, profile=profile, now_ms=database.clock.now_ms())
             with suppress(Duplicate):  # another process was first
-                await database.write(insert)
+                await database.write(partial(_insert_profile, database.clock.now_ms(), profile))
 
 
 def _from_environment(
@@ -61,12 +61,13 @@ def _from_environment(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """A connector's settings from the environment: those that may be shown, and the secrets."""
     model = connector_type(type_name).config
+    prefix: str = model.env_prefix
     try:
         config = model(**config_from_environment(model, environment))
     except ValidationError as error:
         raise Misconfigured(
             "issuer-environment-invalid",
-            f"settings of the {type_name} issuer: {describe_validation(error)}",
+            f"settings of the {type_name} issuer: {describe_validation(error, prefix)}",
             hint="mend the environment variables of that issuer, then start again",
         ) from None
     shown: dict[str, Any] = {}
@@ -105,6 +106,13 @@ async def _insert(database: Database, record: IssuerRecord) -> None:
 
     with suppress(Duplicate):  # another process was first
         await database.write(write)
+
+
+def _insert_profile(now_ms: int, profile: Profile, transaction: Transaction) -> None:
+    insert_profile(transaction, profile, now_ms)
+    transaction.audit(
+        AuditEvent(now_ms, SYSTEM.id, "profile.created", "profile", profile.id, {"preset": True})
+    )
 
 
 async def _update(database: Database, record: IssuerRecord) -> None:

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, insert, or_, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
 
 from certctl.domain.orders import CANCELLABLE, OrderState
 from certctl.storage.tables import idempotency_keys, order_attempts, orders
@@ -43,14 +43,14 @@ class OrderRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One time the CA was asked. `action` is submit, poll or lookup."""
+    """One time the CA was asked; `action` is submit, poll or lookup. Storage gives the number."""
 
-    number: int
     action: str
     outcome: str
     detail: str | None
     started_at: int
     duration_ms: int
+    number: int = 0
 
 
 def order_row(order: OrderRecord) -> tuple[Table, Row]:
@@ -233,13 +233,19 @@ def store_order(transaction: Transaction, order: OrderRecord, *, release: bool) 
     return bool(result.rowcount)
 
 
+_LAST_ATTEMPT = select(func.coalesce(func.max(order_attempts.c.number), 0)).where(
+    order_attempts.c.order_id == bindparam("which")
+)
+
+
 def add_attempt(transaction: Transaction, order_id: str, attempt: AttemptRecord) -> None:
-    """Add to an order's history."""
+    """Add to an order's history. The order's epoch keeps two from being added at once."""
+    last = transaction.execute(_LAST_ATTEMPT, {"which": order_id}).scalar_one()
     transaction.execute(
         insert(order_attempts),
         {
             "order_id": order_id,
-            "number": attempt.number,
+            "number": last + 1,
             "action": attempt.action,
             "outcome": attempt.outcome,
             "detail": attempt.detail,

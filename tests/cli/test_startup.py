@@ -1,0 +1,173 @@
+"""What starting costs, and what the help teaches."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+import typer
+
+from certctl.cli.app import COMMANDS, app
+from certctl.cli.exit_codes import ExitCode
+from tests.cli.conftest import certctl
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Run
+
+HEAVY = ("fastapi", "sqlalchemy", "httpx2", "pydantic", "cryptography", "rich")
+PROBE = f"""
+import sys
+from certctl.cli import main
+sys.argv = ["certctl", *sys.argv[1:]]
+try:
+    main()
+except SystemExit:
+    pass
+sys.stderr.write(",".join(name for name in {HEAVY} if name in sys.modules))
+"""
+ALL = [
+    (),
+    ("issue",),
+    ("certs",),
+    ("certs", "show"),
+    ("certs", "download"),
+    ("orders",),
+    ("orders", "show"),
+    ("orders", "cancel"),
+    ("issuers",),
+    ("issuers", "show"),
+    ("issuers", "ca"),
+    ("profiles",),
+    ("profiles", "show"),
+    ("audit",),
+    ("audit", "verify"),
+    ("status",),
+    ("server",),
+]
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("server", "--help")])
+def test_nothing_heavy_is_loaded_for(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout
+    assert done.stderr == ""
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = f"import sys, certctl.cli; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", ALL, ids=" ".join)
+def test_every_help_has_an_example_and_fits(run: Run, command: tuple[str, ...]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert "Examples:" in result.stdout
+    assert f"certctl {' '.join(command)}".strip() in result.stdout.partition("Examples:")[2]
+    assert all(len(line) <= 80 for line in result.stdout.splitlines())
+
+
+def test_the_list_of_commands_has_their_own_first_sentences(run: Run) -> None:
+    listed = run("--help").stdout
+    for name, sentence in COMMANDS.items():
+        assert sentence in listed
+        assert sentence in " ".join(run(name, "--help").stdout.split())
+
+
+def test_the_help_documents_every_exit_code(run: Run) -> None:
+    shown = run("--help").stdout
+    for code in ExitCode:
+        assert f"{code.value}  {code.meaning}" in shown
+
+
+def test_version(run: Run) -> None:
+    from certctl import __version__
+
+    assert run("--version").stdout == f"certctl {__version__}\n"
+
+
+def test_a_mistyped_command_is_guessed(run: Run) -> None:
+    result = run("cert")
+    assert result.exit_code == 2
+    assert "'certs'" in result.stderr
+
+
+def test_commands_are_real_once_they_are_called() -> None:
+    root = typer.main.get_command(app)
+    assert isinstance(root, typer.core.TyperGroup)
+    assert list(root.commands) == list(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("certctl o", {"orders"}),
+        ("certctl certs ", {"show", "download"}),
+        ("certctl issue --key-type rs", {"rsa-2048", "rsa-3072", "rsa-4096"}),
+    ],
+)
+def test_completion(words: str, expected: set[str]) -> None:
+    done = certctl(
+        _CERTCTL_COMPLETE="complete_bash",
+        COMP_WORDS=words,
+        COMP_CWORD=str(len(words.split(" ")) - 1),
+    )
+    assert set(done.stdout.split()) == expected
+
+
+def test_completion_can_be_installed() -> None:
+    help_text = certctl("--help").stdout
+    assert "--install-completion" in help_text
+
+
+def test_the_server_command_hands_on_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    import certctl.server
+
+    given: list[dict[str, object]] = []
+
+    def serve(overrides: dict[str, object]) -> int:
+        given.append(overrides)
+        return 3
+
+    monkeypatch.setattr(certctl.server, "serve", serve)
+    assert run("server").exit_code == 3
+    result = run("--data-dir", "d", "server", "--host", "::1", "--port", "0", "--workers", "2")
+    assert result.exit_code == 3
+    assert given[0] == {}
+    assert {name: str(value) for name, value in given[1].items()} == {
+        "server_host": "::1",
+        "server_port": "0",
+        "data_dir": "d",
+        "workers": "2",
+    }
+
+
+def test_the_settings_that_the_server_command_names_exist() -> None:
+    from certctl.settings import Settings
+
+    names = {"server_host", "server_port", "data_dir", "database_url", "workers", "log_level"}
+    assert names <= set(Settings.model_fields)
+
+
+def test_certctl_server_is_certctl_server() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from certctl.cli import server_main; server_main()", "--help"],
+        env=dict(os.environ),
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == certctl("server", "--help").stdout
