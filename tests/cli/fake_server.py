@@ -199,7 +199,8 @@ class FakeServer:
         if replies is None:
             return problem(404, "route-not-found")
         reply = replies.pop(0) if len(replies) > 1 else replies[0]
-        return reply(seen) if callable(reply) else reply
+        told: Reply = reply(seen) if callable(reply) else reply
+        return told
 
 
 def issue_at_once(seen: Seen) -> Reply:
@@ -237,11 +238,13 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
 
 
 @contextmanager
-def fake_server(folder: Path) -> Iterator[FakeServer]:
+def fake_server(
+    folder: Path, names: tuple[str, ...] = ("localhost", "127.0.0.1")
+) -> Iterator[FakeServer]:
     """A server on a free port of loopback, with a certificate that `ca.pem` in `folder` vouches
     for."""
     key = generate_key(KeyType.P256)
-    leaf = issue(key.public_key(), parse_names(["localhost", "127.0.0.1"]))
+    leaf = issue(key.public_key(), parse_names(names))
     pair = folder / "tls.pem"
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     pair.write_text(private + leaf + chain_pem(authority().chain))

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import stat
+import subprocess
+import sys
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,7 +54,7 @@ def test_key_certificate_and_chain_are_written(run: Run, server: FakeServer, fol
     key = load_pem_private_key(key_file.read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     leaf = x509.load_pem_x509_certificate((folder / "www.example.org.crt").read_bytes())
-    assert spki_of(leaf.public_key()) == spki_of(key.public_key())  # type: ignore[arg-type]
+    assert spki_of(leaf.public_key()) == spki_of(key.public_key())
     chain = x509.load_pem_x509_certificates((folder / "www.example.org.chain.crt").read_bytes())
     assert chain[0] == leaf
     leaf.verify_directly_issued_by(chain[1])
@@ -188,9 +193,7 @@ def test_an_existing_key_is_used_and_kept(run: Run, server: FakeServer, folder: 
     assert key.read_bytes() == before
     assert not (folder / "two.example.org.key").exists()
     leaf = x509.load_pem_x509_certificate((folder / "two.example.org.crt").read_bytes())
-    assert spki_of(leaf.public_key()) == spki_of(  # type: ignore[arg-type]
-        load_pem_private_key(before, None).public_key()
-    )
+    assert spki_of(leaf.public_key()) == spki_of(load_pem_private_key(before, None).public_key())
 
 
 def test_a_refusal_never_removes_a_key_that_was_given(
@@ -412,7 +415,58 @@ def test_when_no_answer_comes_the_same_request_can_be_repeated(
     assert repeated.headers["idempotency-key"] == sent.headers["idempotency-key"]
     key = load_pem_private_key((folder / "www.example.org.key").read_bytes(), None)
     leaf = x509.load_pem_x509_certificate((folder / "www.example.org.crt").read_bytes())
-    assert spki_of(leaf.public_key()) == spki_of(key.public_key())  # type: ignore[arg-type]
+    assert spki_of(leaf.public_key()) == spki_of(key.public_key())
+
+
+def interrupted(folder: Path, *, when: str) -> tuple[int, str]:
+    """Start a process, press Ctrl-C once `when` is in its folder; exit code and stderr."""
+    with subprocess.Popen(
+        [sys.executable, "-c", "from certctl.cli import main; main()", "issue", "www.example.org"],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for _ in range(1000):
+            if (folder / when).exists():
+                break
+            time.sleep(0.02)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    return process.returncode, stderr
+
+
+def test_ctrl_c_before_the_answer_keeps_what_a_repetition_needs(
+    server: FakeServer, folder: Path
+) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def hang(_: Seen) -> Reply:
+        (folder / "asked").touch()
+        asked.set()
+        over.wait(30)
+        return Reply(lost=True)
+
+    server.on(*CREATE, hang)
+    code, stderr = interrupted(folder, when="asked")
+    over.set()
+    assert asked.is_set()
+    assert code == 130
+    assert "--idempotency-key" in stderr
+    assert names(folder) == {"asked", "www.example.org.key", "www.example.org.retry.csr"}
+
+
+def test_ctrl_c_while_waiting_is_a_wait_that_ended(server: FakeServer, folder: Path) -> None:
+    slow(server)
+
+    def tell(_: Seen) -> Reply:
+        (folder / "polled").touch()
+        return Reply(200, order_view("pending"))
+
+    server.on("GET", f"/api/v1/orders/{ORDER}", tell)
+    code, stderr = interrupted(folder, when="polled")
+    assert code == 7
+    assert f"certctl certs download {CERTIFICATE}" in stderr
+    assert names(folder) == {"polled", "www.example.org.key"}
 
 
 def test_a_certificate_that_cannot_be_written_can_be_fetched(

@@ -6,11 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
+from psycopg import sql
 from sqlalchemy import event, insert, text
 
 from certctl.domain.errors import Unavailable
-from certctl.storage import tables, writer
+from certctl.storage import engine, tables, writer
 from certctl.storage.audit import verify
 from certctl.storage.database import open_database
 from certctl.storage.sealing import Keyring
@@ -132,8 +134,6 @@ async def test_a_commit_that_fails_may_have_stored_something(database: Database)
 
 def admin(postgres: PostgresServer, database: Database, statement: str) -> None:
     """Something that an administrator, or fate, does to the test's database."""
-    from psycopg import sql
-
     name = database._writing.url.database
     assert name is not None
     formatted = sql.SQL(statement.replace("{name}", "{}"))
@@ -328,3 +328,21 @@ async def test_deadlocked_batches_are_tried_again(
     finally:
         await other.close()
     assert await count(database, tables.chains) == 2
+
+
+@on_postgresql
+async def test_a_lock_that_nobody_gives_back(
+    database: Database, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as that of a process whose machine has vanished: callers hear of it, and may return."""
+    monkeypatch.setitem(engine._SESSION_SETTINGS, "lock_timeout", "100ms")
+    await database.append([], [sample_event(0)])
+    database._writer._runner._drop()
+    url = postgres.url(str(database._writing.url.database))
+    with psycopg.connect(url) as holder:
+        holder.execute("SELECT * FROM audit_chains FOR UPDATE")
+        with pytest.raises(Unavailable):
+            await database.append([], [sample_event(1)])
+    await database.append([], [sample_event(1)])
+    report = await database.read(lambda c: verify(c, database.keyring.audit_key))
+    assert (report.problems, report.chains, report.events) == ([], 1, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,8 @@ def explain(error: Exception) -> Report | None:
 
 
 def _from_client(error: Exception) -> Report | None:
+    if "certctl.client" not in sys.modules:
+        return None  # then it is none of the client's, and a help page loads no client to see that
     from certctl.client import ApiError, ClientError, NotConfigured, UnexpectedAnswer
 
     match error:

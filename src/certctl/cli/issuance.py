@@ -130,9 +130,10 @@ class _Request:
                 hint=self._repetition(idempotency_key),
             ) from error
         except KeyboardInterrupt:
-            self.session.note(
+            typer.echo(
                 "\nInterrupted. The certificate may have been made all the same.\n"
-                f"Hint: {self._repetition(idempotency_key)}"
+                f"Hint: {self._repetition(idempotency_key)}",
+                err=True,
             )
             raise
 
@@ -145,9 +146,9 @@ class _Request:
             return certificate
 
         def tell(order: OrderDetail) -> None:
-            text = f"Waiting for {self.wanted.issuer}: order {order.id} is {order.state}"
+            text = f"{order.id} is {order.state}"
             if order.due_at is not None:
-                text += f", the CA is asked again {relative(order.due_at, datetime.now(UTC))}"
+                text += f", the CA is asked {relative(order.due_at, datetime.now(UTC))}"
             change(text)
 
         try:

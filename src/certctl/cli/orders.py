@@ -26,7 +26,12 @@ app = command_group()
 )
 def list_all(
     context: typer.Context,
-    state: Annotated[OrderState | None, typer.Option(help="Only orders in this state.")] = None,
+    state: Annotated[
+        OrderState | None,
+        typer.Option(
+            metavar="STATE", help="Only orders in this state: pending, uncertain, rejected, ..."
+        ),
+    ] = None,
     limit: Limit = 50,
     everything: All = False,
     as_json: AsJson = False,

@@ -74,7 +74,7 @@ def writer_engine(url: URL) -> Engine:
         _configure_sqlite(engine, cache_kib=_WRITER_CACHE_KIB, begin="BEGIN IMMEDIATE")
         return engine
     engine = _create(url, poolclass=NullPool)
-    event.listen(engine, "connect", _require_durable_commits)
+    event.listen(engine, "connect", _prepare_session)
     return engine
 
 
@@ -137,7 +137,20 @@ def _configure_sqlite(
     event.listen(engine, "begin", start)
 
 
-def _require_durable_commits(connection: Any, _record: object) -> None:
+#: What the server forgets by itself when our end has vanished: else a lost connection's locks would
+#: hold its successor up for hours. Shorter than that, nothing waits for a lock.
+_SESSION_SETTINGS = {
+    "lock_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
+
+
+def _prepare_session(connection: Any, _record: object) -> None:
+    for name, value in _SESSION_SETTINGS.items():
+        connection.execute("SELECT set_config(%s, %s, false)", (name, value))
     # What is acknowledged must survive a crash, whatever the server's default; stronger settings
     # (a replica's confirmation) stay.
     connection.execute(

@@ -101,6 +101,7 @@ def _one_at_a_time(engine: Engine) -> Iterator[None]:
     # On a connection of its own: a migration may have to commit in between.
     locking: Any = engine.execution_options(isolation_level="AUTOCOMMIT")
     with locking.connect() as connection:
+        connection.execute(text("SET lock_timeout = 0"))  # a migration may take its time
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ADVISORY_LOCK})
         try:
             yield
