@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
     from certctl.storage.database import Database
 
-_TEMPLATE = "certctl_template"
+# Two runs may share a server that was given to both.
+_PREFIX = f"certctl_test_{os.getpid()}"
 _numbers = itertools.count(1)
 
 
@@ -62,10 +64,12 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def postgres_template(postgres: PostgresServer) -> str:
+def postgres_template(postgres: PostgresServer) -> Iterator[str]:
     """The name of a migrated database, to copy from."""
-    _migrate(postgres.create_database(_TEMPLATE), None)
-    return _TEMPLATE
+    name = f"{_PREFIX}_template"
+    _migrate(postgres.create_database(name), None)
+    yield name
+    postgres.drop_database(name)
 
 
 @pytest.fixture(scope="session")
@@ -100,7 +104,7 @@ def database_target(
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     template: str = request.getfixturevalue("postgres_template")
-    name = f"certctl_test_{next(_numbers)}"
+    name = f"{_PREFIX}_{next(_numbers)}"
     yield DatabaseTarget(dialect, server.create_database(name, template), data_dir)
     server.drop_database(name)
 

@@ -1,3 +1,3 @@
-"""certctl: one control plane for TLS certificates from any certificate authority."""
+"""certctl: a self-hosted control plane for TLS certificates."""
 
 __version__ = "0.1.0.dev0"

@@ -226,6 +226,7 @@ async def _serve_with(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
             ssl_context_factory=lambda _config, _default: tls.listener_context(),
         ),

@@ -108,6 +108,30 @@ def test_sub_ca_mode_issues_under_the_operators_root(
         server.stop()
 
 
+def test_the_command_line_trusts_a_sub_ca_whose_root_is_not_at_hand(tmp_path: Path) -> None:
+    certificate, key = write_pair(tmp_path, "sub", KeyType.P256)
+    first, *_ = x509.load_pem_x509_certificates(certificate.read_bytes())
+    certificate.write_text(chain_pem([first]))
+    server = ServerProcess(
+        tmp_path / "data",
+        {"CERTCTL_CA_CERT_PATH": str(certificate), "CERTCTL_CA_KEY_PATH": str(key)},
+    )
+    server.start()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", "from certctl.cli import main; main()", "certs"],
+            env=clean_environment({"CERTCTL_DATA_DIR": str(server.data_dir)}),
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "localhost" in done.stdout
+    finally:
+        server.stop()
+
+
 def test_changing_the_ca_changes_the_server_certificate_at_the_next_start(
     database_target: DatabaseTarget, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.support.postgres import PostgresServer
 
-_NAME = "certctl_migrations"
+_NAME = f"certctl_test_{os.getpid()}_migrations"
 
 
 @pytest.fixture

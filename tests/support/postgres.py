@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import psycopg
 from psycopg import sql
@@ -44,7 +45,7 @@ class PostgresServer:
         self.drop_database(name)
         statement = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
         if template is not None:
-            statement += sql.SQL(" TEMPLATE {} STRATEGY FILE_COPY").format(sql.Identifier(template))
+            statement += sql.SQL(" TEMPLATE {}").format(sql.Identifier(template))
         self.execute(statement)
         return self.url(name)
 
@@ -62,14 +63,15 @@ class PostgresServer:
 
     def url(self, database: str) -> str:
         """The address of a database, in the form that `CERTCTL_DATABASE_URL` takes."""
-        known = {**self.parameters, "dbname": database}
-        user = known.pop("user", "postgres")
-        password = known.pop("password", None)
-        host, port = known.pop("host", "localhost"), known.pop("port", 5432)
-        name = known.pop("dbname")
+        known = {name: quote(str(value), safe="") for name, value in self.parameters.items()}
+        known.pop("dbname", None)
+        user, password = known.pop("user", "postgres"), known.pop("password", None)
+        host, port = known.pop("host", "localhost"), known.pop("port", "5432")
         secret = "" if password is None else f":{password}"
-        query = "&".join(f"{key}={value}" for key, value in sorted(known.items()))
-        return f"postgresql://{user}{secret}@{host}:{port}/{name}" + (f"?{query}" if query else "")
+        query = "&".join(f"{name}={value}" for name, value in sorted(known.items()))
+        return f"postgresql://{user}{secret}@{host}:{port}/{database}" + (
+            f"?{query}" if query else ""
+        )
 
 
 @contextmanager

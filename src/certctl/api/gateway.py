@@ -6,7 +6,6 @@ address; the framework's own search takes longer than checking the caller's key.
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -14,6 +13,7 @@ from starlette.requests import Request
 
 from certctl.api import problems
 from certctl.domain import errors
+from certctl.domain.randomness import random_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -53,7 +53,7 @@ class Gateway:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = secrets.token_hex(8)
+        request_id = random_bytes(8).hex()
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
         started = finished = False

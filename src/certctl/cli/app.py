@@ -114,7 +114,7 @@ def root(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Get TLS certificates from any certificate authority, and keep track of them.
+    """Get TLS certificates, and keep track of them.
 
     The API key is read from CERTCTL_API_KEY, or from admin.key in a local server's data directory.
     """

@@ -36,6 +36,9 @@ def trust(ca_bundle: Path | None) -> ssl.SSLContext:
     """A context that verifies the server, by this file alone where there is one."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # What is named is trusted, also where it is a sub-CA whose root is not at hand (RFC 5280 §6.1:
+    # any certificate can be a trust anchor).
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if ca_bundle is None:
         context.load_default_certs()
         return context

@@ -7,7 +7,7 @@ Crockford's base 32 in lower case).
 
 from __future__ import annotations
 
-import secrets
+from certctl.domain.randomness import random_int
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
@@ -17,6 +17,6 @@ ID_PATTERN = r"^[a-z]{2,8}-[a-z0-9-]{1,64}$"
 
 def new_id(prefix: str, now_ms: int) -> str:
     """Return `prefix-` and 26 characters; ids made later sort later (to the millisecond)."""
-    value = (now_ms << 80) | secrets.randbits(80)
+    value = (now_ms << 80) | random_int(10)
     pairs = _PAIRS
     return f"{prefix}-" + "".join([pairs[(value >> shift) & 1023] for shift in range(120, -1, -10)])

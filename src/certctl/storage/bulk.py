@@ -1,7 +1,8 @@
 """Many rows at once, straight through the driver: what the hot path is made of.
 
-SQLAlchemy's own execution costs more than SQLite's work. On SQLite a table takes one `executemany`.
-psycopg's costs more per value than PostgreSQL's own work, so there a table takes one statement with
+SQLAlchemy's own execution costs more than SQLite's work. sqlite3 lets go of the interpreter at each
+step of a statement and may wait half a millisecond to get it back from a busy event loop, so a
+table takes few statements of many rows each rather than an `executemany`. psycopg's costs more per value than PostgreSQL's own work, so there a table takes one statement with
 all rows as one JSON text, and all tables one round trip. What the driver raises comes as
 SQLAlchemy's errors all the same.
 """
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import exc as sa
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sqlalchemy import Connection, Dialect, Table
+
+#: Rows of one statement on SQLite. Few sizes, so that all statements stay prepared.
+_SIZES = (64, 16, 4, 1)
 
 #: The values of all columns of a row, in the table's order.
 Values = tuple[Any, ...]
@@ -55,7 +60,12 @@ def execute_raw(connection: Connection, statement: str, values: Values) -> int:
 def _insert_sqlite(connection: Connection, groups: Iterable[tuple[Table, list[Values]]]) -> None:
     with _driver(connection) as driver:
         for table, rows in groups:
-            driver.executemany(_sqlite_statement(table), rows).close()
+            start = 0
+            for size in _SIZES:
+                while len(rows) - start >= size:
+                    values = list(chain.from_iterable(rows[start : start + size]))
+                    driver.execute(_sqlite_statement(table, size), values).close()
+                    start += size
 
 
 def _insert_postgresql(
@@ -80,12 +90,13 @@ def _driver(connection: Connection) -> Iterator[Any]:
         ) from error
 
 
-@lru_cache
-def _sqlite_statement(table: Table) -> str:
+@cache
+def _sqlite_statement(table: Table, row_count: int) -> str:
     names = table.columns.keys()
     columns = ", ".join(f'"{name}"' for name in names)
-    marks = ", ".join("?" * len(table.columns))
-    return f'INSERT INTO "{table.name}" ({columns}) VALUES ({marks}){_conflict(table)}'  # noqa: S608 - our own names
+    row = "(" + ", ".join("?" * len(names)) + ")"
+    rows = ", ".join([row] * row_count)
+    return f'INSERT INTO "{table.name}" ({columns}) VALUES {rows}{_conflict(table)}'  # noqa: S608 - our own names
 
 
 @lru_cache

@@ -106,7 +106,11 @@ def _create(url: URL, **options: Any) -> Engine:
 
 
 # The driver's own idea of transactions is switched off: the hooks below begin them.
-_SQLITE_ARGUMENTS: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
+_SQLITE_ARGUMENTS: dict[str, Any] = {
+    "isolation_level": None,
+    "check_same_thread": False,
+    "cached_statements": 256,
+}
 
 
 def _configure_sqlite(
