@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from certctl.ca.authority import CertificateAuthority, create_root
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks.load import make_csrs
+from certctl.ca.authority import CertificateAuthority, create_root
 from certctl.domain.keys import KeyType
 from certctl.domain.usages import Usage
 from certctl.pki.certificates import to_pem

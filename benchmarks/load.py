@@ -12,7 +12,9 @@ import ssl
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -41,28 +43,54 @@ def make_csrs(count: int) -> list[str]:
     return csrs
 
 
-async def _client(
-    url: str, context: ssl.SSLContext, heads: str, bodies: list[bytes], until: float
-) -> list[tuple[float, float]]:
-    parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, ssl=context)
-    times = []
-    run = secrets.token_hex(8)
-    number = 0
-    while (begun := time.perf_counter()) < until:
-        body = bodies[number % len(bodies)]
-        head = f"{heads}Idempotency-Key: {run}-{number}\r\nContent-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
-        answer = await reader.readuntil(b"\r\n\r\n")
-        status = answer[9:12]
-        length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-        content = await reader.readexactly(length)
-        if status != b"201":
-            raise SystemExit(f"unexpected answer {status.decode()}: {content[:300]!r}")
-        times.append((begun, time.perf_counter() - begun))
-        number += 1
-    writer.close()
-    return times
+class _Client(asyncio.Protocol):
+    """One keep-alive connection that sends a request as soon as the last one is answered."""
+
+    def __init__(self, heads: str, bodies: list[bytes], until: float) -> None:
+        self._heads = heads
+        self._bodies = bodies
+        self._until = until
+        self._run = secrets.token_hex(8)
+        self._received = b""
+        self._begun = 0.0
+        self.times: list[tuple[float, float]] = []
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: Any = transport
+        self._send()
+
+    def _send(self) -> None:
+        number = len(self.times)
+        body = self._bodies[number % len(self._bodies)]
+        key = f"Idempotency-Key: {self._run}-{number}\r\nContent-Length: {len(body)}\r\n\r\n"
+        self._begun = time.perf_counter()
+        self._transport.write(f"{self._heads}{key}".encode() + body)
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        end = self._received.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = self._received[:end].lower()
+        length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        if len(self._received) < end + 4 + length:
+            return
+        if head[9:12] != b"201":
+            self.done.set_exception(SystemExit(f"unexpected answer: {self._received[:400]!r}"))
+            return
+        self._received = b""
+        now = time.perf_counter()
+        self.times.append((self._begun, now - self._begun))
+        if now < self._until:
+            self._send()
+        else:
+            self._transport.close()
+            self.done.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(SystemExit(f"the connection was lost: {error}"))
 
 
 async def _load(url: str, ca: str, key: str, clients: int, seconds: float) -> dict[str, float]:
@@ -76,14 +104,21 @@ async def _load(url: str, ca: str, key: str, clients: int, seconds: float) -> di
         for csr in make_csrs(100)
     ]
     start = time.perf_counter() + WARM_UP_SECONDS
-    until = start + seconds
-    lists = await asyncio.gather(
-        *(
-            _client(url, context, heads, bodies[i % 50 :] + bodies[: i % 50], until)
-            for i in range(clients)
+    parts = urlsplit(url)
+    loop = asyncio.get_running_loop()
+    running = []
+    for index in range(clients):
+        own = bodies[index:] + bodies[:index]
+        make = partial(_Client, heads, own, start + seconds)
+        running.append(
+            await loop.create_connection(
+                make, parts.hostname or "localhost", parts.port or 443, ssl=context
+            )
         )
+    await asyncio.gather(*(client.done for _, client in running))
+    counted = sorted(
+        took for _, client in running for begun, took in client.times if begun >= start
     )
-    counted = sorted(took for times in lists for begun, took in times if begun >= start)
     return {
         "per_second": len(counted) / seconds,
         "p50_ms": statistics.median(counted) * 1000,

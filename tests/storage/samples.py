@@ -135,11 +135,17 @@ async def held_up(database: Database) -> AsyncIterator[None]:
     entering.cancel()
     try:
         yield
-        await asyncio.sleep(0)  # lets tasks made in the block run up to their queueing
+        await let_queue()
     finally:
         release.set()
         with suppress(Unavailable):
             await holding
+
+
+async def let_queue() -> None:
+    """Let tasks that were just made run up to their queueing, which takes them two turns."""
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def count_commits(database: Database) -> list[None]:

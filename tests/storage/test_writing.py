@@ -21,6 +21,7 @@ from tests.storage.samples import (
     count,
     count_commits,
     held_up,
+    let_queue,
     sample_event,
     sample_rows,
     seed_parents,
@@ -249,7 +250,7 @@ async def test_cancelled_work_is_dropped_while_it_waits(database: Database) -> N
     async with held_up(database):
         waiting = asyncio.create_task(database.append(sample_rows(1)))
         other = asyncio.create_task(database.append(sample_rows(2)))
-        await asyncio.sleep(0)
+        await let_queue()
         assert database.queue_depth == 2
         waiting.cancel()
         await asyncio.sleep(0)

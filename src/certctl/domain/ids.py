@@ -15,6 +15,11 @@ _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 ID_PATTERN = r"^[a-z]{2,8}-[a-z0-9-]{1,64}$"
 
 
+def sibling_id(prefix: str, other: str) -> str:
+    """The id with the same 26 characters as another: for what is made together with it."""
+    return f"{prefix}-{other[-26:]}"
+
+
 def new_id(prefix: str, now_ms: int) -> str:
     """Return `prefix-` and 26 characters; ids made later sort later (to the millisecond)."""
     value = (now_ms << 80) | random_int(10)

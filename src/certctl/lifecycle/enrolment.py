@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from certctl.connectors.contract import IssuanceRequest, IssuedCertificate
 from certctl.connectors.errors import IssuerError, Refused
 from certctl.domain import errors
 from certctl.domain.audit import AuditEvent
-from certctl.domain.ids import new_id
+from certctl.domain.ids import new_id, sibling_id
 from certctl.domain.names import parse_names
 from certctl.domain.orders import IDEMPOTENCY_MS, OrderState, Recovery
 from certctl.domain.profiles import check_key, check_names, check_profile_fits, validity_for
@@ -60,15 +59,15 @@ class EnrolmentRequest:
 
     def fingerprint(self) -> str:
         """SHA-256 that is equal for equal requests."""
-        fields = [
+        fields = (
             self.issuer_id,
             self.profile_id,
             self.csr,
             self.names,
             self.validity_days,
             self.owner,
-        ]
-        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
+        )
+        return hashlib.sha256(repr(fields).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ class Enrolment:
         now = self._clock.now_ms()
         order_id = new_id("ord", now)
         issuance = self._settle(request, profile, connector, order_id, now)
-        certificate_id = new_id("cert", now)
+        certificate_id = sibling_id("cert", order_id)
         version: VersionRecord | None = None
         if connector.recovery is Recovery.INTERNAL:
             version = version_record(

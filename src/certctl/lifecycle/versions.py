@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl.domain.clock import to_ms
-from certctl.domain.ids import new_id
+from certctl.domain.ids import sibling_id
 from certctl.domain.serials import serial_hex
 from certctl.pki.certificates import chain_pem
 from certctl.storage.certificates import VersionRecord
@@ -53,7 +53,7 @@ def version_record(
     certificate = issued.certificate
     chain_id, chain = _chain_texts.of(issued.chain)
     return VersionRecord(
-        id=new_id("ver", now_ms),
+        id=sibling_id("ver", order_id),
         certificate_id=certificate_id,
         issuer_id=issuer_id,
         order_id=order_id,

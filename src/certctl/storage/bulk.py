@@ -1,10 +1,10 @@
 """Many rows at once, straight through the driver: what the hot path is made of.
 
 SQLAlchemy's own execution costs more than SQLite's work. sqlite3 lets go of the interpreter at each
-step of a statement and may wait half a millisecond to get it back from a busy event loop, so a
-table takes few statements of many rows each rather than an `executemany`. psycopg's costs more per value than PostgreSQL's own work, so there a table takes one statement with
-all rows as one JSON text, and all tables one round trip. What the driver raises comes as
-SQLAlchemy's errors all the same.
+step of a statement, and may wait half a millisecond to get it back from a busy event loop, so a
+table takes one statement of many rows rather than an `executemany`. psycopg's costs more per value
+than PostgreSQL's own work, so there a table takes one statement with all rows as one JSON text, and
+all tables one round trip. What the driver raises comes as SQLAlchemy's errors all the same.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Dialect, Table
 
-#: Rows of one statement on SQLite. Few sizes, so that all statements stay prepared.
-_SIZES = (64, 16, 4, 1)
+#: Most rows of one statement on SQLite: few enough that all sizes stay prepared.
+_SQLITE_ROWS = 32
 
 #: The values of all columns of a row, in the table's order.
 Values = tuple[Any, ...]
@@ -60,12 +60,10 @@ def execute_raw(connection: Connection, statement: str, values: Values) -> int:
 def _insert_sqlite(connection: Connection, groups: Iterable[tuple[Table, list[Values]]]) -> None:
     with _driver(connection) as driver:
         for table, rows in groups:
-            start = 0
-            for size in _SIZES:
-                while len(rows) - start >= size:
-                    values = list(chain.from_iterable(rows[start : start + size]))
-                    driver.execute(_sqlite_statement(table, size), values).close()
-                    start += size
+            for start in range(0, len(rows), _SQLITE_ROWS):
+                some = rows[start : start + _SQLITE_ROWS]
+                values = list(chain.from_iterable(some))
+                driver.execute(_sqlite_statement(table, len(some)), values)
 
 
 def _insert_postgresql(

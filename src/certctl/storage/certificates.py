@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DUPLICATE_SERIAL = "uq_versions_issuer_id_serial"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class VersionRecord:
     """One X.509 certificate. Times in milliseconds."""
 
@@ -41,7 +41,7 @@ class VersionRecord:
     created_at: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CertificateRecord:
     """What an operator manages. `names` are written `kind:value`."""
 

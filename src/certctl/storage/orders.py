@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 DUPLICATE_KEY = "pk_idempotency_keys"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OrderRecord:
     """One request to an issuer. Times in milliseconds; `request` as `lifecycle` wrote it."""
 

@@ -108,7 +108,6 @@ certificates = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
 )
-Index("ix_certificates_issuer_id", certificates.c.issuer_id)
 
 # For finding certificates by name; the certificate's own row has the list in its order.
 certificate_names = Table(
@@ -174,7 +173,11 @@ Index(
     sqlite_where=orders.c.due_at.is_not(None),
     postgresql_where=orders.c.due_at.is_not(None),
 )
-_OPEN = text("state IN ('awaiting_csr', 'ready', 'submitting', 'pending', 'uncertain')")
+# Not `IN (…)`: SQLite would build its list anew for every order.
+_OPEN = text(
+    "state = 'awaiting_csr' OR state = 'ready' OR state = 'submitting'"
+    " OR state = 'pending' OR state = 'uncertain'"
+)
 Index(
     "uq_orders_open",
     orders.c.certificate_id,
@@ -251,6 +254,7 @@ audit_events = Table(
     Column("detail", Text, nullable=False),  # JSON
     Column("mac", LargeBinary, nullable=False),
     PrimaryKeyConstraint("chain_id", "seq"),
+    sqlite_with_rowid=False,
 )
 Index("ix_audit_events_at", audit_events.c.at, audit_events.c.chain_id, audit_events.c.seq)
 

@@ -53,6 +53,9 @@ class Writer:
 
         Raises what went wrong; Unavailable after `close`. Cancelling drops work not yet begun.
         """
+        # Whoever is ready now has its work prepared first: one batch of all is cheaper than a first
+        # one of a single caller, whose thread would fight this one for the interpreter.
+        await asyncio.sleep(0)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         with self._lock:  # else work could queue up behind the end

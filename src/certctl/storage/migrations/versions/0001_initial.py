@@ -8,7 +8,10 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-_OPEN = sa.text("state IN ('awaiting_csr', 'ready', 'submitting', 'pending', 'uncertain')")
+_OPEN = sa.text(
+    "state = 'awaiting_csr' OR state = 'ready' OR state = 'submitting'"
+    " OR state = 'pending' OR state = 'uncertain'"
+)
 _HAS_TIME = sa.text("due_at IS NOT NULL")
 
 
@@ -97,7 +100,6 @@ def _create_certificates() -> None:
         sa.ForeignKeyConstraint(["profile_id"], ["profiles.id"], name="fk_certificates_profile_id"),
         sa.PrimaryKeyConstraint("id", name="pk_certificates"),
     )
-    op.create_index("ix_certificates_issuer_id", "certificates", ["issuer_id"])
     op.create_table(
         "certificate_names",
         sa.Column("value", sa.String(2048), nullable=False),
@@ -243,6 +245,7 @@ def _create_audit() -> None:
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("mac", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("chain_id", "seq", name="pk_audit_events"),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_audit_events_at", "audit_events", ["at", "chain_id", "seq"])
     op.create_table(
