@@ -64,8 +64,12 @@ class _Mark(NamedTuple):
 
 _HEAD = select(audit_chains).where(audit_chains.c.id == bindparam("which"))
 _LAST_SEQS = select(audit_chains.c.id, audit_chains.c.last_seq).order_by(audit_chains.c.id)
-_OPENINGS = select(audit_events.c.detail).where(
-    audit_events.c.seq == 1, audit_events.c.action == CHAIN_OPENED
+# From the chains, so that each opening is found by its key: there are few chains and many events.
+_OPENINGS = (
+    select(audit_events.c.detail)
+    .select_from(audit_chains)
+    .join(audit_events, audit_events.c.chain_id == audit_chains.c.id)
+    .where(audit_events.c.seq == 1, audit_events.c.action == CHAIN_OPENED)
 )
 # Only from the state that this process knows: a head that somebody else moved, or a commit that
 # came through after it was given up, must not be written over.
