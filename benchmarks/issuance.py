@@ -25,7 +25,7 @@ def run(folder: Path, limit: float, seconds: float) -> None:
     print(_HEADER)
     with running_server(folder / "sqlite") as server:
         _measure("SQLite", server, limit, seconds)
-    with postgres_server() as postgres:
+    with postgres_server(durable=True) as postgres:
         for workers in (1, 2):
             extra = {
                 "CERTCTL_DATABASE_URL": postgres.create_database(f"bench_{workers}"),

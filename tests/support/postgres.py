@@ -75,9 +75,10 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
     """The server of CERTCTL_TEST_POSTGRES_URL, else one started here and stopped at the end.
 
+    One of ours does not wait for the disk unless `durable`: tests need no more, a measurement does.
     Raises NoPostgres where there is neither.
     """
     given = os.environ.get(SERVER_SETTING)
@@ -90,7 +91,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         folder = Path(name)
         if owner is not None:
             os.chown(folder, owner.pw_uid, owner.pw_gid)
-        with _running(binaries, folder, owner) as server:
+        with _running(binaries, folder, owner, durable=durable) as server:
             yield server
 
 
@@ -132,7 +133,7 @@ def _unprivileged_user() -> pwd.struct_passwd | None:
 
 @contextmanager
 def _running(
-    binaries: Path, folder: Path, owner: pwd.struct_passwd | None
+    binaries: Path, folder: Path, owner: pwd.struct_passwd | None, *, durable: bool
 ) -> Iterator[PostgresServer]:
     as_owner: dict[str, Any] = {"cwd": folder, "stdin": subprocess.DEVNULL}
     if owner is not None:
@@ -154,7 +155,7 @@ def _running(
         process = subprocess.Popen(
             [
                 str(binaries / "postgres"), "-D", str(data), "-k", str(folder), "-p", str(port),
-                "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
+                "-c", "listen_addresses=127.0.0.1", "-c", f"fsync={'on' if durable else 'off'}",
                 "-c", "max_connections=100", "-c", "autovacuum=off",
             ],
             stdout=output, stderr=output, **as_owner,
