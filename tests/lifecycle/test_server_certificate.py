@@ -29,6 +29,7 @@ pytestmark = pytest.mark.anyio
 
 DAY = 86_400_000
 NAMES = ("localhost", "127.0.0.1")
+NO_CHECK_TIME = ssl.VerifyFlags(0x200000)  # X509_V_FLAG_NO_CHECK_TIME, which Python does not name
 
 
 @pytest.fixture
@@ -37,12 +38,12 @@ def clock() -> TurnableClock:
     return TurnableClock()
 
 
-def handshake(listener: ssl.SSLContext) -> x509.Certificate:
-    """What a client is shown, over memory instead of a socket."""
+def handshake(listener: ssl.SSLContext, data_dir: Path) -> x509.Certificate:
+    """What a client that trusts `ca.pem` is shown, over memory instead of a socket."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trusting.check_hostname = False
-    trusting.verify_mode = ssl.CERT_NONE  # the test looks at the certificate itself
+    trusting.load_verify_locations(data_dir / "ca.pem")
+    trusting.verify_flags |= NO_CHECK_TIME  # the test turns the clock, OpenSSL has its own
     client = trusting.wrap_bio(to_client, to_server, server_hostname="localhost")
     server = listener.wrap_bio(to_server, to_client, server_side=True)
     for _ in range(4):
@@ -68,13 +69,13 @@ async def test_it_is_renewed_in_time_and_changed_live(
         tls = ServerTls(own(plane), tmp_path)
         await tls.load()
         listener = tls.listener_context()
-        first = handshake(listener)
+        first = handshake(listener, tmp_path)
         clock.turn(days=59)
         await tls.load()
-        assert handshake(listener) == first, "a third of its life is left"
+        assert handshake(listener, tmp_path) == first, "a third of its life is left"
         clock.turn(days=2)
         await tls.load()
-        second = handshake(listener)
+        second = handshake(listener, tmp_path)
         assert second.serial_number != first.serial_number
         assert second.public_key() != first.public_key()
         listed = (await plane.client.get("/api/v1/certificates")).json()["data"]
@@ -132,18 +133,18 @@ async def test_the_operators_files_are_followed_and_a_half_rotated_pair_is_not_s
     tls = ServerTls(OperatorFiles(tmp_path / "tls.pem", tmp_path / "tls.key"), tmp_path)
     await tls.load()
     listener = tls.listener_context()
-    assert handshake(listener).serial_number == first
+    assert handshake(listener, tmp_path).serial_number == first
     old_key = (tmp_path / "tls.key").read_bytes()
     second = write_leaf(tmp_path, KeyType.RSA)  # another type of key
     new_key = (tmp_path / "tls.key").read_bytes()
     (tmp_path / "tls.key").write_bytes(old_key)
     with pytest.raises(Misconfigured):
         await tls.load()
-    assert handshake(listener).serial_number == first
+    assert handshake(listener, tmp_path).serial_number == first
     (tmp_path / "tls.key").unlink()
     with pytest.raises(Misconfigured):
         await tls.load()
-    assert handshake(listener).serial_number == first
+    assert handshake(listener, tmp_path).serial_number == first
     (tmp_path / "tls.key").write_bytes(new_key)
     await tls.load()
-    assert handshake(listener).serial_number == second
+    assert handshake(listener, tmp_path).serial_number == second

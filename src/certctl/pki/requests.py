@@ -173,7 +173,7 @@ def parse_request(text: str, field: str = "csr") -> CertificateRequest:
         request = x509.load_der_x509_csr(der)
     except ValueError:
         _refuse(_what_else(der), field)
-    return _read(request, der, field, verify=True)
+    return _read(request, der, field, check_signature=True)
 
 
 def load_request(der: bytes) -> CertificateRequest:
@@ -181,7 +181,7 @@ def load_request(der: bytes) -> CertificateRequest:
 
     Raises ValueError or InvalidInput if the bytes are none.
     """
-    return _read(x509.load_der_x509_csr(der), der, "csr", verify=False)
+    return _read(x509.load_der_x509_csr(der), der, "csr", check_signature=False)
 
 
 def _refuse(code: str, field: str) -> NoReturn:
@@ -244,7 +244,7 @@ def _what_else(der: bytes) -> str:
 
 
 def _read(
-    request: x509.CertificateSigningRequest, der: bytes, field: str, *, verify: bool
+    request: x509.CertificateSigningRequest, der: bytes, field: str, *, check_signature: bool
 ) -> CertificateRequest:
     try:
         key = request.public_key()
@@ -253,7 +253,7 @@ def _read(
         _refuse("key-exponent" if bad_exponent else "key-unreadable", field)
     # The key's size first: verifying with an outsized one is what it would be sent for.
     public_key, key_type, key_bits = classify(key, field)
-    if verify:
+    if check_signature:
         _verify(request, public_key, field)
     common_name = _common_name(der, field)
     names, usages = _extensions(request, field)
