@@ -12,7 +12,7 @@ from certctl.domain.keys import KeyType
 from tests.support.pki import make_csr, make_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from typing import Any
 
     from certctl.storage.database import Database
@@ -37,14 +37,14 @@ async def order(plane: ControlPlane, key: str) -> Any:
 
 async def check_outage(
     plane: ControlPlane,
-    break_it: Callable[[], None],
+    break_it: Callable[[], Awaitable[None]],
     mend_it: Callable[[], None],
     *,
     takes_updates: bool = False,
 ) -> None:
     before = await order(plane, "before")
     assert before.status_code == 201
-    break_it()
+    await break_it()
     await order(plane, "first")  # the first one after a cut connection may be the one that notices
     for key in ("during", "during"):
         response = await order(plane, key)
@@ -69,9 +69,10 @@ async def test_sqlite_is_full_or_read_only(
     def apply(connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}").close()
 
-    def break_it() -> None:
+    async def break_it() -> None:
         event.listen(database._writing, "connect", apply)
-        database._writer._runner.close()  # the next write connects anew
+        # In the writer's own thread: nobody else may touch its connection.
+        await database.write(lambda t: t.connection.exec_driver_sql(f"PRAGMA {pragma}").close())
 
     await check_outage(
         plane,
@@ -93,4 +94,7 @@ async def test_postgresql_goes_away_and_comes_back_read_only(
         postgres.execute(statement.format(sql.Identifier(name), sql.SQL(value)))
         postgres.execute(TERMINATE, database=name)
 
-    await check_outage(plane, lambda: set_read_only("on"), lambda: set_read_only("off"))
+    async def break_it() -> None:
+        set_read_only("on")
+
+    await check_outage(plane, break_it, lambda: set_read_only("off"))
