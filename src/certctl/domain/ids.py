@@ -12,8 +12,6 @@ from certctl.domain.randomness import random_int
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 
-ID_PATTERN = r"^[a-z]{2,8}-[a-z0-9-]{1,64}$"
-
 
 def sibling_id(prefix: str, other: str) -> str:
     """The id with the same 26 characters as another: for what is made together with it."""

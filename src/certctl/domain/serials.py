@@ -20,8 +20,3 @@ def new_serial() -> int:
 def serial_hex(serial: int) -> str:
     """The one written form of a serial, everywhere."""
     return f"{serial:x}"
-
-
-def parse_serial(text: str) -> int:
-    """Read a serial in any common hex notation (`AA:BB`, `0x…`, `aabb`), else ValueError."""
-    return int(text.strip().lower().removeprefix("0x").replace(":", "").replace("-", ""), 16)
