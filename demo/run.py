@@ -47,7 +47,8 @@ def start_server(folder: Path, port: int) -> subprocess.Popen[bytes]:
     log = folder / "server.log"
     data = folder / "data"
     command = [CERTCTL, "server", "--data-dir", str(data), "--port", str(port)]
-    print(f"$ certctl server --data-dir data --port {port} &", flush=True)
+    command += ["--status-port", "0"]
+    print(f"$ certctl server --data-dir data --port {port} --status-port 0 &", flush=True)
     with log.open("wb") as output:
         server = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     deadline = time.monotonic() + START_SECONDS

@@ -1,6 +1,6 @@
 """The composition root: the only place that knows everything.
 
-One process serves with SQLite. With `workers` above one, this process binds the socket, lets a
+One process serves with SQLite. With `workers` above one, this process binds the sockets, lets a
 child prepare the database, forks the workers (after the imports, before any loop, thread or
 engine), passes signals on and restarts what dies.
 """
@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -23,15 +24,15 @@ import uvloop
 
 from certctl import __version__
 from certctl.api.app import create_app
+from certctl.api.public_protocol import PublicProtocol
 from certctl.api.services import Services
+from certctl.api.status import StatusApp
 from certctl.domain.clock import SystemClock
 from certctl.domain.errors import CertctlError, Misconfigured
 from certctl.domain.polling import PollSchedule
 from certctl.lifecycle.access import Access
+from certctl.lifecycle.assembly import assemble, free_leases
 from certctl.lifecycle.catalog import Catalog
-from certctl.lifecycle.enrolment import Enrolment
-from certctl.lifecycle.orders import Orders
-from certctl.lifecycle.scheduler import Scheduler
 from certctl.lifecycle.seeding import seed, seed_admin_key
 from certctl.lifecycle.server_certificate import OperatorFiles, OwnCertificate, ServerTls
 from certctl.logs import configure_logs
@@ -39,7 +40,6 @@ from certctl.settings import load_settings
 from certctl.storage.database import open_database
 from certctl.storage.files import replace_file
 from certctl.storage.locks import lock_data_dir
-from certctl.storage.orders import release_all
 from certctl.storage.sealing import load_keyring
 from certctl.supervisor import supervise
 
@@ -68,16 +68,16 @@ def serve(overrides: dict[str, Any] | None = None) -> int:
         configure_logs(settings.log_level)
         os.umask(0o077)  # the database and its logs are for this user alone
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _bind(settings) as listener:
+        with _bind_all(settings) as listeners:
             if settings.database_url is None:
                 with lock_data_dir(settings.data_dir):
-                    return _run(_serve(settings, listener, first=True))
+                    return _run(_serve(settings, listeners, first=True))
             if settings.workers == 1:
-                return _run(_serve(settings, listener, first=True))
+                return _run(_serve(settings, listeners, first=True))
             return supervise(
                 prepare=lambda: _run(_prepare(settings)),
                 work=lambda first, lifeline: _run(
-                    _serve(settings, listener, first=first, lifeline=lifeline)
+                    _serve(settings, listeners, first=first, lifeline=lifeline)
                 ),
                 workers=settings.workers,
             )
@@ -106,20 +106,36 @@ def _run(main: Any) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Listeners:
+    """The sockets of the API (HTTPS) and of the status service (plain HTTP)."""
+
+    api: socket.socket
+    status: socket.socket
+
+
 @contextmanager
-def _bind(settings: Settings) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in settings.server_host else socket.AF_INET
+def _bind_all(settings: Settings) -> Iterator[_Listeners]:
+    with (
+        _bind(settings.server_host, settings.server_port, "CERTCTL_SERVER_PORT") as api,
+        _bind(settings.status_host, settings.status_port, "CERTCTL_STATUS_PORT") as status,
+    ):
+        yield _Listeners(api, status)
+
+
+@contextmanager
+def _bind(host: str, port: int, setting: str) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((settings.server_host, settings.server_port))
+            listener.bind((host, port))
         except OSError as error:
             raise Misconfigured(
                 "address-not-available",
-                f"cannot listen on {settings.server_host} port {settings.server_port}: "
-                f"{error.strerror}",
-                hint="stop what listens there, or set CERTCTL_SERVER_PORT",
+                f"cannot listen on {host} port {port}: {error.strerror}",
+                hint=f"stop what listens there, or set {setting}",
             ) from None
         listener.listen(_BACKLOG)
         listener.set_inheritable(True)
@@ -164,22 +180,22 @@ async def _seed(settings: Settings, database: Database) -> None:
 
 
 async def _serve(
-    settings: Settings, listener: socket.socket, *, first: bool, lifeline: int | None = None
+    settings: Settings, listeners: _Listeners, *, first: bool, lifeline: int | None = None
 ) -> None:
     database = await _open(settings)
     try:
         if lifeline is None:  # else a child of its own has done it
             await _seed(settings, database)
         if database.dialect == "sqlite":  # one process: whoever held a lease is gone
-            await database.write(release_all)
-        await _serve_with(settings, listener, database, first=first, lifeline=lifeline)
+            await free_leases(database)
+        await _serve_with(settings, listeners, database, first=first, lifeline=lifeline)
     finally:
         await database.close()
 
 
 async def _serve_with(
     settings: Settings,
-    listener: socket.socket,
+    listeners: _Listeners,
     database: Database,
     *,
     first: bool,
@@ -187,17 +203,20 @@ async def _serve_with(
 ) -> None:
     clock = database.clock
     stopping = asyncio.Event()
-    catalog = Catalog(database, clock)
+    status_address = _url("http", settings.status_host, listeners.status)
+    catalog = Catalog(
+        database,
+        clock,
+        status_url=_public_status_url(settings, status_address, tell=first),
+        listen_url=settings.database_url.get_secret_value() if settings.database_url else None,
+    )
     await catalog.refresh()
-    scheduler = Scheduler(database, catalog, clock, PollSchedule())
-    enrolment = Enrolment(database, catalog, clock, scheduler)
+    its = assemble(database, catalog, clock, PollSchedule())
     services = Services(
         database=database,
         catalog=catalog,
         access=Access(catalog, clock),
-        enrolment=enrolment,
-        orders=Orders(database, clock, scheduler),
-        scheduler=scheduler,
+        use_cases=its,
         clock=clock,
         stopping=stopping,
     )
@@ -206,35 +225,40 @@ async def _serve_with(
             settings.server_tls_cert_path, settings.server_tls_key_path
         )
     else:
-        source = OwnCertificate(database, catalog, enrolment, clock, settings.names)
+        source = OwnCertificate(database, catalog, its.enrolment, clock, settings.names)
     tls = ServerTls(source, settings.data_dir)
     await tls.load()
-    address = _url(settings, listener)
+    await its.crls.ensure()
+    address = _url("https", settings.server_host, listeners.api)
 
     def ready() -> None:
         if first:
             replace_file(
                 settings.data_dir / "server.json",
-                json.dumps({"url": address, "pid": os.getpid()}).encode(),
+                json.dumps(
+                    {"url": address, "status_url": status_address, "pid": os.getpid()}
+                ).encode(),
                 0o644,
             )
-        log.info("ready", url=address, version=__version__, database=database.dialect)
+        log.info(
+            "ready",
+            url=address,
+            status_url=status_address,
+            version=__version__,
+            database=database.dialect,
+        )
         # What exists now stays: the collector need not look at it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
 
-    server = _Server(
-        uvicorn.Config(
+    status = _Server(
+        _config(StatusApp(catalog, its.crls, its.ocsp, clock), http=PublicProtocol), None
+    )
+    api = _Server(
+        _config(
             create_app(services),
             http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
             ssl_context_factory=lambda _config, _default: tls.listener_context(),
         ),
         ready,
@@ -242,7 +266,7 @@ async def _serve_with(
 
     def stop() -> None:
         stopping.set()
-        server.should_exit = True
+        api.should_exit = status.should_exit = True
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -250,20 +274,37 @@ async def _serve_with(
     if lifeline is not None:
         loop.add_reader(lifeline, stop)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(scheduler.run(stopping))
+        tasks.create_task(its.scheduler.run(stopping))
         tasks.create_task(catalog.watch(stopping))
         tasks.create_task(tls.maintain(stopping))
         try:
-            await server.serve(sockets=[listener])
+            async with asyncio.TaskGroup() as serving:
+                # Both sockets listen already: who comes before a server is up waits in line.
+                serving.create_task(status.serve(sockets=[listeners.status]))
+                serving.create_task(api.serve(sockets=[listeners.api]))
         finally:
             stopping.set()
     log.info("stopped")
 
 
+def _config(app: Any, **options: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        **options,
+    )
+
+
 class _Server(uvicorn.Server):
     """uvicorn's server, told to stop by us (it would take the signals for itself)."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None] | None) -> None:
         super().__init__(config)
         self._ready = ready
 
@@ -272,13 +313,28 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._ready()
+        if self._ready is not None:
+            self._ready()
 
 
-def _url(settings: Settings, listener: socket.socket) -> str:
-    host = settings.server_host
+def _url(scheme: str, host: str, listener: socket.socket) -> str:
     if host in {"0.0.0.0", "::"}:  # noqa: S104 - what everybody means by "all addresses"
         host = "localhost"
     if ":" in host:
         host = f"[{host}]"
-    return f"https://{host}:{listener.getsockname()[1]}"
+    return f"{scheme}://{host}:{listener.getsockname()[1]}"
+
+
+def _public_status_url(settings: Settings, status_address: str, *, tell: bool) -> str | None:
+    """What certificates say about where their status is; `tell` to log that they say nothing."""
+    if settings.public_status_url is not None:
+        return settings.public_status_url
+    if settings.is_local:
+        return status_address
+    if tell:
+        log.warning(
+            "certificates will not say where their status is: no CRL, OCSP or CA addresses",
+            hint="set CERTCTL_PUBLIC_STATUS_URL to the http:// address at which relying parties "
+            f"reach {status_address}",
+        )
+    return None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -29,6 +31,16 @@ class Settings(BaseSettings):
     )
     server_host: str = Field(default="127.0.0.1", description="Address of the HTTPS listener")
     server_port: int = Field(default=8443, ge=0, le=65535, description="Its port")
+    status_host: str = Field(
+        default="127.0.0.1",
+        description="Address of the plain HTTP listener for CRLs, OCSP and CA certificates",
+    )
+    status_port: int = Field(default=8080, ge=0, le=65535, description="Its port")
+    public_status_url: str | None = Field(
+        default=None,
+        description="Address at which relying parties reach that listener, put into certificates; "
+        "default: its own while both listeners are on loopback, else none",
+    )
     server_names: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Names in the server's certificate, separated by commas; "
@@ -69,6 +81,11 @@ class Settings(BaseSettings):
                 raise ValueError("only DNS names and IP addresses can name a server")
         return value
 
+    @field_validator("public_status_url")
+    @classmethod
+    def _is_public_url(cls, value: str | None) -> str | None:
+        return None if value is None else _status_url(value)
+
     @model_validator(mode="after")
     def _fit_together(self) -> Settings:
         if (self.server_tls_cert_path is None) != (self.server_tls_key_path is None):
@@ -76,6 +93,11 @@ class Settings(BaseSettings):
         if self.workers > 1 and self.database_url is None:
             raise ValueError("workers > 1 needs PostgreSQL (database_url)")
         return self
+
+    @property
+    def is_local(self) -> bool:
+        """Whether both listeners are on loopback: a trial, whose clients are on this machine."""
+        return _is_loopback(self.server_host) and _is_loopback(self.status_host)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,6 +111,38 @@ class Settings(BaseSettings):
         if _is_name(self.server_host) and self.server_host not in {*names, "0.0.0.0", "::"}:  # noqa: S104
             names.append(self.server_host)
         return tuple(dict.fromkeys(names))
+
+
+def _status_url(text: str) -> str:
+    """A URL as certificates carry it, without a slash at its end (RFC 5280 §4.2.1.13, §4.2.2.1)."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("not a URL") from None
+    if parts.scheme == "https":
+        raise ValueError(
+            "must be http: with https, relying parties would need to check a certificate in order "
+            "to check a certificate; what is served there is signed"
+        )
+    if parts.scheme != "http" or not parts.hostname or port == 0:
+        raise ValueError("must look like http://pki.example.com or http://pki.example.com:8080/pki")
+    if "?" in text or "#" in text:
+        raise ValueError("must have no query and no fragment: paths are put behind it")
+    if "@" in parts.netloc:
+        raise ValueError("must name no user: it is put into certificates")
+    if not text.isascii() or not text.isprintable() or set(text) & set(' <>"\\^`{|}'):
+        raise ValueError("has characters that a URL cannot have")
+    return text.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_name(text: str) -> bool:

@@ -16,8 +16,16 @@ from certctl.domain.keys import KeyType
 from certctl.domain.names import parse_names
 from certctl.domain.usages import Usage
 from certctl.pki.certificates import check_issued
-from certctl.pki.keys import classify, spki_of, subject_key_identifier
-from tests.support.pki import NOW, NOW_MS, make_authority, make_ca, make_key, make_root
+from certctl.pki.keys import spki_of, subject_key_identifier
+from tests.support.pki import (
+    NOW,
+    NOW_MS,
+    make_authority,
+    make_ca,
+    make_key,
+    make_leaf,
+    make_root,
+)
 
 DAY = 86_400
 KEY_USAGES = (
@@ -31,24 +39,6 @@ KEY_USAGES = (
 )
 
 
-def issue(
-    authority: CertificateAuthority, key_type: KeyType = KeyType.P256, **changes: Any
-) -> x509.Certificate:
-    public_key, _, _ = classify(make_key(key_type).public_key())
-    arguments: dict[str, Any] = {
-        "public_key": public_key,
-        "spki": spki_of(public_key),
-        "key_type": key_type,
-        "common_name": None,
-        "names": parse_names(["www.example.org"]),
-        "usages": (Usage.SERVER_AUTH,),
-        "validity_seconds": 90 * DAY,
-        "must_staple": False,
-        "now_ms": NOW_MS + 567,
-    }
-    return authority.issue(**{**arguments, **changes})
-
-
 def found(certificate: x509.Certificate, kind: type[Any]) -> Any:
     return certificate.extensions.get_extension_for_class(kind)
 
@@ -56,7 +46,7 @@ def found(certificate: x509.Certificate, kind: type[Any]) -> Any:
 @pytest.mark.parametrize(("ca_type", "key_type"), list(product(KeyType, KeyType)))
 def test_every_ca_key_certifies_every_key(ca_type: KeyType, key_type: KeyType) -> None:
     authority = make_authority(ca_type)
-    certificate = issue(authority, key_type)
+    certificate = make_leaf(authority, key_type)
     check_issued(
         certificate,
         authority.chain,
@@ -77,13 +67,13 @@ def test_every_ca_key_certifies_every_key(ca_type: KeyType, key_type: KeyType) -
     ],
 )
 def test_hash_goes_with_the_ca_key(ca_type: KeyType, name: str | None) -> None:
-    digest = issue(make_authority(ca_type)).signature_hash_algorithm
+    digest = make_leaf(make_authority(ca_type)).signature_hash_algorithm
     assert (None if digest is None else digest.name) == name
 
 
 def test_identifiers() -> None:
     authority = make_authority(sub=True)
-    certificate = issue(authority)
+    certificate = make_leaf(authority)
     assert found(certificate, x509.SubjectKeyIdentifier).value.digest == subject_key_identifier(
         spki_of(make_key().public_key())
     )
@@ -91,31 +81,31 @@ def test_identifiers() -> None:
     assert found(certificate, x509.AuthorityKeyIdentifier).value.key_identifier == above
     assert certificate.issuer == authority.certificate.subject
     assert certificate.serial_number.bit_length() <= 159
-    assert issue(authority).serial_number != certificate.serial_number
-    assert issue(authority, serial=7).serial_number == 7
+    assert make_leaf(authority).serial_number != certificate.serial_number
+    assert make_leaf(authority, serial=7).serial_number == 7
 
 
 def test_ca_without_identifier_has_its_own_computed() -> None:
     key = make_key(which=1)
     authority = CertificateAuthority(key, make_ca(key, key_identifier=False))
-    certificate = issue(authority)
+    certificate = make_leaf(authority)
     identifier = found(certificate, x509.AuthorityKeyIdentifier).value.key_identifier
     assert identifier == subject_key_identifier(spki_of(key.public_key()))
 
 
 def test_subject_and_names() -> None:
-    certificate = issue(make_authority())
+    certificate = make_leaf(make_authority())
     assert len(list(certificate.subject)) == 0
     assert found(certificate, x509.SubjectAlternativeName).critical
-    certificate = issue(make_authority(), common_name="www.example.org")
+    certificate = make_leaf(make_authority(), common_name="www.example.org")
     assert [part.value for part in certificate.subject] == ["www.example.org"]
     assert certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     assert not found(certificate, x509.SubjectAlternativeName).critical
-    certificate = issue(make_authority(), common_name="John Smith", names=())
+    certificate = make_leaf(make_authority(), common_name="John Smith", names=())
     with pytest.raises(x509.ExtensionNotFound):
         found(certificate, x509.SubjectAlternativeName)
     with pytest.raises(ValueError, match="needs a name"):
-        issue(make_authority(), names=())
+        make_leaf(make_authority(), names=())
 
 
 @pytest.mark.parametrize(
@@ -131,7 +121,7 @@ def test_subject_and_names() -> None:
     ],
 )
 def test_key_usage(usages: tuple[Usage, ...], key_type: KeyType, bits: set[str]) -> None:
-    extension = found(issue(make_authority(), key_type, usages=usages), x509.KeyUsage)
+    extension = found(make_leaf(make_authority(), key_type, usages=usages), x509.KeyUsage)
     assert extension.critical
     assert {name for name in KEY_USAGES if getattr(extension.value, name)} == {
         "digital_signature",
@@ -140,7 +130,7 @@ def test_key_usage(usages: tuple[Usage, ...], key_type: KeyType, bits: set[str])
 
 
 def test_extended_key_usage() -> None:
-    certificate = issue(make_authority(), usages=(Usage.SERVER_AUTH, Usage.CLIENT_AUTH))
+    certificate = make_leaf(make_authority(), usages=(Usage.SERVER_AUTH, Usage.CLIENT_AUTH))
     extension = found(certificate, x509.ExtendedKeyUsage)
     assert list(extension.value) == [
         ExtendedKeyUsageOID.SERVER_AUTH,
@@ -149,22 +139,22 @@ def test_extended_key_usage() -> None:
     assert not extension.critical
     # RFC 3161 §2.3
     assert found(
-        issue(make_authority(), usages=(Usage.TIME_STAMPING,)), x509.ExtendedKeyUsage
+        make_leaf(make_authority(), usages=(Usage.TIME_STAMPING,)), x509.ExtendedKeyUsage
     ).critical
 
 
 def test_leaf_is_no_ca_and_must_staple_is_optional() -> None:
-    constraints = found(issue(make_authority()), x509.BasicConstraints)
+    constraints = found(make_leaf(make_authority()), x509.BasicConstraints)
     assert constraints.critical
     assert not constraints.value.ca
     with pytest.raises(x509.ExtensionNotFound):
-        found(issue(make_authority()), x509.TLSFeature)
-    feature = found(issue(make_authority(), must_staple=True), x509.TLSFeature)
+        found(make_leaf(make_authority()), x509.TLSFeature)
+    feature = found(make_leaf(make_authority(), must_staple=True), x509.TLSFeature)
     assert list(feature.value) == [x509.TLSFeatureType.status_request]
 
 
 def test_lifetime_counts_both_ends() -> None:
-    certificate = issue(make_authority(sub=True))
+    certificate = make_leaf(make_authority(sub=True))
     assert certificate.not_valid_before_utc == NOW - timedelta(seconds=BACKDATE)
     lasts = certificate.not_valid_after_utc - certificate.not_valid_before_utc
     assert lasts == timedelta(days=90) - timedelta(seconds=1)
@@ -172,16 +162,16 @@ def test_lifetime_counts_both_ends() -> None:
 
 def test_leaf_stays_within_the_ca() -> None:
     authority = make_authority(sub=True)
-    certificate = issue(authority, validity_seconds=3650 * DAY)
+    certificate = make_leaf(authority, validity_seconds=3650 * DAY)
     assert certificate.not_valid_after_utc == authority.certificate.not_valid_after_utc
     key = make_key(which=1)
     fresh = CertificateAuthority(key, make_ca(key, not_before=NOW))
-    assert issue(fresh).not_valid_before_utc == NOW
+    assert make_leaf(fresh).not_valid_before_utc == NOW
 
 
 def test_expired_ca_refuses() -> None:
     with pytest.raises(Misconfigured) as caught:
-        issue(make_authority(sub=True), now_ms=NOW_MS + 366 * DAY * 1000)
+        make_leaf(make_authority(sub=True), now_ms=NOW_MS + 366 * DAY * 1000)
     assert caught.value.code == "ca-expired"
 
 
@@ -189,7 +179,7 @@ def test_times_from_2050_on() -> None:
     key = make_key(which=1)
     end = datetime(2090, 1, 1, tzinfo=UTC)
     authority = CertificateAuthority(key, make_ca(key, not_after=end))
-    assert issue(authority, validity_seconds=36_500 * DAY).not_valid_after_utc == end
+    assert make_leaf(authority, validity_seconds=36_500 * DAY).not_valid_after_utc == end
 
 
 def test_ca_limited_to_usages_says_so() -> None:
@@ -222,5 +212,5 @@ def test_root(key_type: KeyType) -> None:
 
 def test_issuing_at_the_first_moment_of_a_root() -> None:
     key, root = make_root()
-    certificate = issue(CertificateAuthority(key, root), now_ms=NOW_MS)
+    certificate = make_leaf(CertificateAuthority(key, root), now_ms=NOW_MS)
     assert certificate.not_valid_before_utc >= root.not_valid_before_utc

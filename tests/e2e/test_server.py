@@ -241,6 +241,7 @@ def test_a_broken_sub_ca_is_refused_with_its_own_words(tmp_path: Path, fault: st
             {
                 "CERTCTL_DATA_DIR": str(tmp_path / "data"),
                 "CERTCTL_SERVER_PORT": "0",
+                "CERTCTL_STATUS_PORT": "0",
                 "CERTCTL_CA_CERT_PATH": str(certificate),
                 "CERTCTL_CA_KEY_PATH": str(key),
             }
@@ -263,7 +264,11 @@ def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
         second = subprocess.run(
             [sys.executable, "-c", "from certctl.cli import server_main; server_main()"],
             env=clean_environment(
-                {"CERTCTL_DATA_DIR": str(tmp_path / "data"), "CERTCTL_SERVER_PORT": "0"}
+                {
+                    "CERTCTL_DATA_DIR": str(tmp_path / "data"),
+                    "CERTCTL_SERVER_PORT": "0",
+                    "CERTCTL_STATUS_PORT": "0",
+                }
             ),
             check=False,
             capture_output=True,

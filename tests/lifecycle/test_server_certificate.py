@@ -59,7 +59,7 @@ def handshake(listener: ssl.SSLContext, data_dir: Path) -> x509.Certificate:
 
 def own(plane: ControlPlane) -> OwnCertificate:
     its = plane.services
-    return OwnCertificate(its.database, its.catalog, its.enrolment, its.clock, NAMES)
+    return OwnCertificate(its.database, its.catalog, its.use_cases.enrolment, its.clock, NAMES)
 
 
 async def test_it_is_renewed_in_time_and_changed_live(

@@ -12,8 +12,8 @@ from certctl.connectors import errors
 from certctl.domain.keys import KeyType
 from certctl.domain.orders import Recovery
 from certctl.domain.polling import PollSchedule
-from certctl.lifecycle.advance import TakenOver
-from certctl.storage.orders import OrderRecord, claim_due, release_all
+from certctl.storage.leases import TakenOver
+from certctl.storage.orders import LEASES, OrderRecord, load_order
 from tests.support.control_plane import ControlPlane, control_plane
 from tests.support.pki import make_csr, make_key
 from tests.support.scripted_ca import ScriptedCA
@@ -65,18 +65,18 @@ async def abandon(task: asyncio.Task[None]) -> None:
 
 
 def forget_leases(transaction: Transaction) -> None:
-    release_all(transaction)
+    LEASES.release_all(transaction)
 
 
 def claim_one(transaction: Transaction) -> OrderRecord:
-    (order,) = claim_due(
+    (row,) = LEASES.claim(
         transaction,
         owner="test",
         now_ms=time.time_ns() // 1_000_000,
         lease_ms=60_000,
         limit=1,
     )
-    return order
+    return load_order(row)
 
 
 async def test_the_answer_is_202_and_the_certificate_comes_later(
@@ -214,7 +214,7 @@ async def test_a_process_that_dies_between_send_and_record_is_recovered_by_class
     ca = ScriptedCA(["hang", *script], recovery)
     async with control_plane(database, tmp_path, ca=ca, run_scheduler=False) as plane:
         # The first process: it sends the order and is gone before it can record an answer.
-        dying = asyncio.create_task(plane.services.scheduler.run(asyncio.Event()))
+        dying = asyncio.create_task(plane.services.use_cases.scheduler.run(asyncio.Event()))
         answer = (await plane.client.post("/api/v1/certificates", json=body())).json()
         await asyncio.wait_for(ca.called.wait(), 10)
         assert (await order_of(plane, answer))["state"] == "submitting"
@@ -232,10 +232,10 @@ async def test_a_process_that_comes_back_too_late_changes_nothing(
     async with control_plane(database, tmp_path, ca=ca, run_scheduler=False) as plane:
         answer = (await plane.client.post("/api/v1/certificates", json=body())).json()
         claimed = await database.write(claim_one)
-        late = asyncio.create_task(plane.services.scheduler._advance(claimed))
+        late = asyncio.create_task(plane.services.use_cases.advance(claimed))
         await asyncio.wait_for(ca.called.wait(), 10)
         await database.write(forget_leases)
-        advance = plane.services.scheduler._advance
+        advance = plane.services.use_cases.advance
         recovered = await advance(await database.write(claim_one))
         assert recovered.state == "ready"
         late.cancel()

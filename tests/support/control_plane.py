@@ -14,10 +14,8 @@ from certctl.api.services import Services
 from certctl.connectors.registry import connector_type
 from certctl.domain.polling import PollSchedule
 from certctl.lifecycle.access import Access
+from certctl.lifecycle.assembly import assemble
 from certctl.lifecycle.catalog import Catalog
-from certctl.lifecycle.enrolment import Enrolment
-from certctl.lifecycle.orders import Orders
-from certctl.lifecycle.scheduler import Scheduler
 from certctl.lifecycle.seeding import seed, seed_admin_key
 from certctl.storage.issuers import IssuerRecord, insert_issuer
 from tests.support.scripted_ca import ScriptedCA, finding
@@ -78,14 +76,12 @@ async def control_plane(
         if "iss-slow" not in {issuer.record.id for issuer in catalog.issuers()}:
             await add_issuer(database, "iss-slow", "Scripted")
     await catalog.refresh()
-    scheduler = Scheduler(database, catalog, clock, schedule, lease_seconds=lease_seconds)
+    its = assemble(database, catalog, clock, schedule, lease_seconds=lease_seconds)
     services = Services(
         database=database,
         catalog=catalog,
         access=Access(catalog, clock),
-        enrolment=Enrolment(database, catalog, clock, scheduler),
-        orders=Orders(database, clock, scheduler),
-        scheduler=scheduler,
+        use_cases=its,
         clock=clock,
         stopping=stopping,
     )
@@ -95,7 +91,7 @@ async def control_plane(
         base_url="https://certctl.test",
         headers={"Authorization": f"Bearer {key}"},
     )
-    running = asyncio.create_task(scheduler.run(stopping)) if run_scheduler else None
+    running = asyncio.create_task(its.scheduler.run(stopping)) if run_scheduler else None
     try:
         async with client:
             yield ControlPlane(services, client, key)

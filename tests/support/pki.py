@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl.ca.authority import CertificateAuthority, create_root, signing_hash, subject
-from certctl.ca.extensions import extension, key_usage
+from certctl.ca.extensions import StatusAddresses, extension, key_usage
 from certctl.domain.clock import to_ms
 from certctl.domain.keys import KeyType
-from certctl.domain.names import parse_name
+from certctl.domain.names import parse_name, parse_names
 from certctl.domain.serials import new_serial
+from certctl.domain.usages import Usage
 from certctl.pki.general_names import general_name
-from certctl.pki.keys import PrivateKey, generate_key, spki_of, subject_key_identifier
+from certctl.pki.keys import (
+    PrivateKey,
+    classify,
+    generate_key,
+    spki_of,
+    subject_key_identifier,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +32,12 @@ if TYPE_CHECKING:
 
 NOW_MS = 1_780_000_000_000
 NOW = datetime.fromtimestamp(NOW_MS // 1000, UTC)
+
+STATUS = StatusAddresses(
+    crl="http://status.example.org/crl/iss-local",
+    ocsp="http://status.example.org/ocsp/iss-local",
+    ca="http://status.example.org/ca/iss-local",
+)
 
 
 @cache
@@ -63,6 +76,9 @@ def make_ca(
     common_name: str = "Sub CA",
     ca: bool = True,
     cert_sign: bool = True,
+    crl_sign: bool = True,
+    digital_signature: bool = False,
+    key_usages: bool = True,
     key_identifier: bool = True,
     not_before: datetime = NOW - timedelta(days=1),
     not_after: datetime = NOW + timedelta(days=365),
@@ -75,8 +91,12 @@ def make_ca(
         extension(
             x509.BasicConstraints(ca=ca, path_length=0 if ca and issuer else None), critical=True
         ),
-        extension(key_usage(key_cert_sign=cert_sign, crl_sign=True), critical=True),
     ]
+    if key_usages:
+        allowed = key_usage(
+            digital_signature=digital_signature, key_cert_sign=cert_sign, crl_sign=crl_sign
+        )
+        extensions.append(extension(allowed, critical=True))
     if key_identifier:
         extensions.append(extension(x509.SubjectKeyIdentifier(identifier)))
     if issuer is not None:
@@ -110,18 +130,54 @@ def _root(key_type: KeyType) -> tuple[PrivateKey, Certificate]:
     return create_root(common_name="Test Root", key_type=key_type, now_ms=NOW_MS)
 
 
-def make_authority(key_type: KeyType = KeyType.P256, *, sub: bool = False) -> CertificateAuthority:
-    """A CA with a root's key, or with a key below it."""
+def make_authority(
+    key_type: KeyType = KeyType.P256,
+    *,
+    sub: bool = False,
+    status: StatusAddresses | None = None,
+    **wrong: Any,
+) -> CertificateAuthority:
+    """A CA with a root's key, or with a key below it; `wrong` goes to `make_ca` for the latter."""
     root = make_root(key_type)
     if not sub:
-        return CertificateAuthority(*root)
+        return CertificateAuthority(*root, status=status)
     key = make_key(key_type, which=1)
-    return CertificateAuthority(key, make_ca(key, root), (root[1],))
+    return CertificateAuthority(key, make_ca(key, root, **wrong), (root[1],), status)
 
 
-def make_live_authority(key_type: KeyType = KeyType.P256) -> CertificateAuthority:
-    """A sub-CA below a root of its own, valid by the machine's clock: for servers that are run."""
+def make_leaf(
+    authority: CertificateAuthority, key_type: KeyType = KeyType.P256, **changes: Any
+) -> Certificate:
+    """A server's certificate for 90 days; `changes` are other arguments of `issue`."""
+    public_key, _, _ = classify(make_key(key_type).public_key())
+    arguments: dict[str, Any] = {
+        "public_key": public_key,
+        "spki": spki_of(public_key),
+        "key_type": key_type,
+        "common_name": None,
+        "names": parse_names(["www.example.org"]),
+        "usages": (Usage.SERVER_AUTH,),
+        "validity_seconds": 90 * 86_400,
+        "must_staple": False,
+        "now_ms": NOW_MS + 567,
+    }
+    return authority.issue(**{**arguments, **changes})
+
+
+def make_live_authority(
+    key_type: KeyType = KeyType.P256, *, sub: bool = True
+) -> CertificateAuthority:
+    """A sub-CA below a root of its own, or a root, valid by the machine's clock."""
     now = datetime.now(UTC)
+    if not sub:
+        key = make_key(key_type, which=1)
+        own = make_ca(
+            key,
+            common_name="Live Root",
+            not_before=now - timedelta(days=1),
+            not_after=now + timedelta(days=365),
+        )
+        return CertificateAuthority(key, own)
     root = create_root(common_name="Live Root", key_type=KeyType.P256, now_ms=to_ms(now))
     key = make_key(key_type, which=1)
     certificate = make_ca(

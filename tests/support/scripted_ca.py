@@ -17,6 +17,9 @@ from certctl.connectors.contract import (
     IssuedCertificate,
     Pending,
     Reference,
+    RevocationPending,
+    RevocationRequest,
+    Revoked,
 )
 from certctl.domain.keys import KeyType
 from certctl.domain.orders import Recovery
@@ -30,9 +33,10 @@ Answer = IssuedCertificate | Pending | Exception | None
 
 @dataclass
 class Books:
-    """What the CA was asked, in order: (action, order id)."""
+    """What the CA was asked, in order: (action, order id, or the serial to be revoked)."""
 
     asked: list[tuple[str, str]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
 
     def count(self, action: str) -> int:
         """How often that was asked."""
@@ -43,17 +47,24 @@ class ScriptedCA:
     """Answers each call with the next step of its script.
 
     A step is "issue", "pending", "hang" (answers never), "wrong-key", "wrong-names", None (for a
-    look-up: not found) or an exception to raise; the last step repeats.
+    look-up: not found) or an exception to raise; the last step repeats. Revocations have a script
+    of their own, with the steps "done", "pending", "hang" and exceptions.
     """
 
-    def __init__(self, script: list[Any], recovery: Recovery = Recovery.ASK) -> None:
+    def __init__(
+        self,
+        script: list[Any],
+        recovery: Recovery = Recovery.ASK,
+        revocations: list[Any] | None = None,
+    ) -> None:
         now = time.time_ns() // 1_000_000
         key, certificate = create_root(common_name="Scripted CA", key_type=KeyType.P256, now_ms=now)
         self.authority = CertificateAuthority(key, certificate, ())
         self.script = list(script)
+        self.revocations = list(revocations or ["done"])
         self.books = Books()
         self.recovery = recovery
-        self.abilities = Abilities()
+        self.abilities = Abilities(hold=True)
         self.called = asyncio.Event()
 
     async def issue(self, request: IssuanceRequest) -> IssuedCertificate | Pending:
@@ -71,6 +82,33 @@ class ScriptedCA:
 
     async def lookup(self, request: IssuanceRequest) -> IssuedCertificate | Pending | None:
         return await self._answer("lookup", request)
+
+    async def revoke(self, request: RevocationRequest) -> Revoked | RevocationPending:
+        return await self._revoke("revoke", request)
+
+    async def poll_revocation(
+        self, request: RevocationRequest, reference: Reference
+    ) -> Revoked | RevocationPending:
+        assert reference == {"ticket": f"{request.certificate.serial_number:x}"}
+        return await self._revoke("poll-revocation", request)
+
+    async def release(self, request: RevocationRequest) -> Revoked | RevocationPending:
+        return await self._revoke("release", request)
+
+    async def _revoke(self, action: str, request: RevocationRequest) -> Revoked | RevocationPending:
+        serial = f"{request.certificate.serial_number:x}"
+        self.books.asked.append((action, serial))
+        self.books.reasons.append(request.reason.value)
+        self.called.set()
+        script = self.revocations
+        step = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(step, Exception):
+            raise step
+        if step == "hang":
+            await asyncio.Event().wait()
+        if step == "pending":
+            return RevocationPending({"ticket": serial})
+        return Revoked()
 
     async def check(self) -> CheckResult:
         return CheckResult("scripted.test", "answers as told")

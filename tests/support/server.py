@@ -34,6 +34,7 @@ class ServerProcess:
     extra: Mapping[str, str] = field(default_factory=dict)
     python_path: Path | None = None
     port: int = 0
+    status_port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -44,8 +45,16 @@ class ServerProcess:
     @property
     def url(self) -> str:
         """Its address, as it says itself."""
-        url: str = json.loads((self.data_dir / "server.json").read_text())["url"]
-        return url
+        return self._said("url")
+
+    @property
+    def status_url(self) -> str:
+        """The address of its status listener."""
+        return self._said("status_url")
+
+    def _said(self, name: str) -> str:
+        value: str = json.loads((self.data_dir / "server.json").read_text())[name]
+        return value
 
     @property
     def key(self) -> str:
@@ -69,6 +78,7 @@ class ServerProcess:
             {
                 "CERTCTL_DATA_DIR": str(self.data_dir),
                 "CERTCTL_SERVER_PORT": str(self.port),
+                "CERTCTL_STATUS_PORT": str(self.status_port),
                 **self.extra,
             }
         )
@@ -95,6 +105,7 @@ class ServerProcess:
             time.sleep(0.002)
         took = time.perf_counter() - begun
         self.port = int(self.url.rsplit(":", 1)[1])
+        self.status_port = int(self.status_url.rsplit(":", 1)[1])
         return took
 
     def kill(self) -> None:

@@ -17,7 +17,16 @@ from certctl.api import problems
 from certctl.api.direct_route import DirectRoute
 from certctl.api.gateway import Gateway
 from certctl.api.openapi import build_openapi
-from certctl.api.routes import audit, certificates, health, issuers, orders, profiles
+from certctl.api.routes import (
+    audit,
+    certificates,
+    health,
+    issuers,
+    orders,
+    profiles,
+    revocations,
+    versions,
+)
 from certctl.domain.errors import CertctlError
 
 if TYPE_CHECKING:
@@ -32,6 +41,8 @@ PREFIX = "/api/v1"
 _ROUTERS = (
     certificates.router,
     certificates.create_router,
+    versions.router,
+    revocations.router,
     orders.router,
     issuers.router,
     profiles.router,

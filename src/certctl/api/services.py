@@ -12,10 +12,8 @@ if TYPE_CHECKING:
 
     from certctl.domain.clock import Clock
     from certctl.lifecycle.access import Access, Actor
+    from certctl.lifecycle.assembly import UseCases
     from certctl.lifecycle.catalog import Catalog
-    from certctl.lifecycle.enrolment import Enrolment
-    from certctl.lifecycle.orders import Orders
-    from certctl.lifecycle.scheduler import Scheduler
     from certctl.storage.database import Database
 
 #: An id in a path. Nothing longer, or of other characters, was ever given out.
@@ -29,9 +27,7 @@ class Services:
     database: Database
     catalog: Catalog
     access: Access
-    enrolment: Enrolment
-    orders: Orders
-    scheduler: Scheduler
+    use_cases: UseCases
     clock: Clock
     stopping: asyncio.Event
 
@@ -40,6 +36,11 @@ def services(request: Request) -> Services:
     """The services of the application that serves this request."""
     found: Services = request.app.state.services
     return found
+
+
+def use_cases(request: Request) -> UseCases:
+    """What can be done, for the application that serves this request."""
+    return services(request).use_cases
 
 
 def actor(request: Request) -> Actor:

@@ -6,7 +6,7 @@ were typed values a moment before.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from certctl.domain.clock import from_ms
 from certctl.pki.certificates import to_pem
@@ -20,14 +20,25 @@ from certctl.schemas.certificates import (
     VersionView,
 )
 from certctl.schemas.issuers import IssuerView, ProfileView
+from certctl.schemas.revocations import (
+    BulkRevocationView,
+    RevocationFilter,
+    RevocationLine,
+    RevocationView,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from certctl.domain.revocations import RevocationState
     from certctl.lifecycle.catalog import Issuer
     from certctl.schemas.certificates import CertificateStatus
     from certctl.storage.audit import StoredEvent
+    from certctl.storage.bulk_revocations import BulkRecord
     from certctl.storage.certificates import CertificateLine, CertificateRecord, VersionRecord
     from certctl.storage.orders import AttemptRecord, OrderRecord
     from certctl.storage.profiles import ProfileRecord
+    from certctl.storage.revocations import RevocationRecord
 
 
 def _name(stored: str) -> str:
@@ -42,8 +53,58 @@ def _status(stored: str, not_after: int | None, now_ms: int) -> CertificateStatu
     return status
 
 
+def _fields(revocation: RevocationRecord) -> dict[str, Any]:
+    return {
+        "id": revocation.id,
+        "reason": revocation.reason.value,
+        "action": revocation.action.value,
+        "state": revocation.state.value,
+        "problem": revocation.problem,
+        "revoked_at": from_ms(revocation.revoked_at),
+        "due_at": None if revocation.due_at is None else from_ms(revocation.due_at),
+        "updated_at": from_ms(revocation.updated_at),
+    }
+
+
+def revocation_line(revocation: RevocationRecord) -> RevocationLine:
+    """A revocation with what it is about."""
+    return RevocationLine(
+        **_fields(revocation),
+        certificate_id=revocation.certificate_id,
+        version_id=revocation.version_id,
+        issuer_id=revocation.issuer_id,
+        serial=revocation.serial,
+        bulk_id=revocation.bulk_id,
+    )
+
+
+def bulk_view(bulk: BulkRecord, counts: Mapping[RevocationState, int]) -> BulkRevocationView:
+    """A bulk revocation and how far it is."""
+    wanted = bulk.filter
+    return BulkRevocationView(
+        id=bulk.id,
+        filter=RevocationFilter(
+            issuer_id=wanted.issuer_id,
+            profile_id=wanted.profile_id,
+            owner=wanted.owner,
+            name=f"*{wanted.name}" if wanted.below else wanted.name,
+            issued_after=None if wanted.issued_after is None else from_ms(wanted.issued_after),
+            issued_before=None if wanted.issued_before is None else from_ms(wanted.issued_before),
+        ),
+        reason=bulk.reason.value,
+        state=bulk.state.value,
+        total=bulk.total,
+        done=bulk.done,
+        revocations={state.value: count for state, count in counts.items()},
+        actor=bulk.actor,
+        created_at=from_ms(bulk.created_at),
+        updated_at=from_ms(bulk.updated_at),
+    )
+
+
 def version_view(version: VersionRecord) -> VersionView:
     """A version with its PEM."""
+    revocation = version.revocation
     return VersionView.model_construct(
         id=version.id,
         serial=version.serial,
@@ -51,6 +112,7 @@ def version_view(version: VersionRecord) -> VersionView:
         not_after=from_ms(version.not_after),
         certificate=to_pem(version.der),
         chain=version.chain,
+        revocation=None if revocation is None else RevocationView(**_fields(revocation)),
     )
 
 
@@ -67,6 +129,7 @@ def certificate_view(certificate: CertificateRecord, now_ms: int) -> Certificate
         owner=certificate.owner,
         order_id=certificate.order_id,
         version=None if version is None else version_view(version),
+        renew_at=None if certificate.renew_at is None else from_ms(certificate.renew_at),
         created_at=from_ms(certificate.created_at),
         updated_at=from_ms(certificate.updated_at),
     )
@@ -84,6 +147,7 @@ def certificate_summary(line: CertificateLine, now_ms: int) -> CertificateSummar
         owner=line.owner,
         serial=line.serial,
         not_after=None if line.not_after is None else from_ms(line.not_after),
+        renew_at=None if line.renew_at is None else from_ms(line.renew_at),
         created_at=from_ms(line.created_at),
     )
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from certctl.ca.extensions import Extension, extension, leaf_extensions, root_extensions
+from certctl.ca.extensions import (
+    CRL_SHARDS,
+    NO_STATUS_BELOW,
+    Extension,
+    authority_information,
+    crl_distribution_points,
+    extension,
+    leaf_extensions,
+    no_status,
+    root_extensions,
+)
 from certctl.domain.clock import to_ms
 from certctl.domain.errors import Misconfigured
 from certctl.domain.keys import KeyType
@@ -23,6 +33,7 @@ from certctl.pki.usages import USAGE_OF_OID
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from certctl.ca.extensions import StatusAddresses
     from certctl.domain.names import Name
     from certctl.domain.usages import Usage
 
@@ -31,12 +42,23 @@ BACKDATE = 300
 
 SigningHash = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 
+_Signed_co = TypeVar("_Signed_co", covariant=True)
+
+
+class Builder(Protocol[_Signed_co]):
+    """What the library's builders of certificates, CRLs and OCSP answers have in common."""
+
+    def sign(self, private_key: PrivateKey, algorithm: SigningHash | None, /) -> _Signed_co:
+        """Sign what was built."""
+        ...
+
 
 class CertificateAuthority:
     """A key and its CA certificate; what every leaf has in common is prepared once.
 
     `parents` are the certificates above the CA's own, nearest first; the root may be left out.
-    Nothing is checked here: `ca.files` does that for what an operator brings.
+    `status` says where the status of its leaves is told, None that it is told nowhere. Nothing is
+    checked here: `ca.files` does that for what an operator brings.
     """
 
     def __init__(
@@ -44,18 +66,36 @@ class CertificateAuthority:
         key: PrivateKey,
         certificate: x509.Certificate,
         parents: tuple[x509.Certificate, ...] = (),
+        status: StatusAddresses | None = None,
     ) -> None:
         self._key = key
         self._hash = signing_hash(key)
         self._issuer = certificate.subject
         self._not_before = int(certificate.not_valid_before_utc.timestamp())
         self._not_after = int(certificate.not_valid_after_utc.timestamp())
-        self._authority_key = extension(_authority_key_identifier(certificate))
+        self._key_usage = _key_usage_of(certificate)
         self._fixed: dict[tuple[tuple[Usage, ...], bool, bool], list[Extension]] = {}
+        self._no_status = [no_status()]
+        self._status = self._prepared_status(status)
         self.certificate = certificate
+        self.authority_key = extension(_authority_key_identifier(certificate))
         self.chain = (certificate, *parents)
         self.not_after_ms = to_ms(certificate.not_valid_after_utc)
         self.usages = _usages_of(certificate)
+
+    @property
+    def signs_crl(self) -> bool:
+        """Whether the CA's certificate allows CRLs (RFC 5280 §4.2.1.3, cRLSign)."""
+        return self._key_usage is None or self._key_usage.crl_sign
+
+    @property
+    def signs_data(self) -> bool:
+        """Whether it allows signatures over anything else, OCSP answers among them."""
+        return self._key_usage is None or self._key_usage.digital_signature
+
+    def sign(self, builder: Builder[_Signed_co]) -> _Signed_co:
+        """Sign with the CA's key and the hash that goes with it."""
+        return builder.sign(self._key, self._hash)
 
     def issue(
         self,
@@ -75,10 +115,12 @@ class CertificateAuthority:
 
         It lasts `validity_seconds`, counting both the first and the last second (§4.1.2.5), from
         BACKDATE seconds before `now_ms` (milliseconds), but never beyond the CA's own certificate.
-        Without a common name the subject is empty and subjectAltName critical (§4.2.1.6).
+        Without a common name the subject is empty and subjectAltName critical (§4.2.1.6). What
+        lasts less than NO_STATUS_BELOW says noRevAvail (RFC 9608); all else says where its status
+        is told, if that is anywhere.
 
         Raises Misconfigured (`ca-expired`) when the CA's certificate is over, ValueError when there
-        is neither a name nor a common name.
+        is neither a name nor a common name, and for must-staple in what has no status to staple.
         """
         now = now_ms // 1000
         if now > self._not_after:
@@ -91,24 +133,31 @@ class CertificateAuthority:
             raise ValueError("a certificate needs a name")
         not_before = max(now - BACKDATE, self._not_before)
         not_after = min(not_before + validity_seconds - 1, self._not_after)
+        short = not_after - not_before + 1 < NO_STATUS_BELOW
+        if short and must_staple:
+            raise ValueError("must-staple needs a status to staple")
+        serial_number = new_serial() if serial is None else serial
         extensions = [
             *self._prepared(usages, rsa=key_type is KeyType.RSA, must_staple=must_staple),
             extension(x509.SubjectKeyIdentifier(subject_key_identifier(spki))),
-            self._authority_key,
+            self.authority_key,
+            *(self._no_status if short else self._status[serial_number % CRL_SHARDS]),
         ]
         if names:
             alternative = x509.SubjectAlternativeName([general_name(name) for name in names])
             extensions.append(extension(alternative, critical=not common_name))
         # All in one call: the builder's methods copy it, and its list of extensions, each time.
-        return x509.CertificateBuilder(
-            issuer_name=self._issuer,
-            subject_name=subject(common_name) if common_name else _NOBODY,
-            public_key=public_key,
-            serial_number=new_serial() if serial is None else serial,
-            not_valid_before=datetime.fromtimestamp(not_before, UTC),
-            not_valid_after=datetime.fromtimestamp(not_after, UTC),
-            extensions=extensions,
-        ).sign(self._key, self._hash)
+        return self.sign(
+            x509.CertificateBuilder(
+                issuer_name=self._issuer,
+                subject_name=subject(common_name) if common_name else _NOBODY,
+                public_key=public_key,
+                serial_number=serial_number,
+                not_valid_before=datetime.fromtimestamp(not_before, UTC),
+                not_valid_after=datetime.fromtimestamp(not_after, UTC),
+                extensions=extensions,
+            )
+        )
 
     def _prepared(
         self, usages: tuple[Usage, ...], *, rsa: bool, must_staple: bool
@@ -119,6 +168,15 @@ class CertificateAuthority:
             found = leaf_extensions(usages, rsa=rsa, must_staple=must_staple)
             self._fixed[combination] = found
         return found
+
+    def _prepared_status(self, status: StatusAddresses | None) -> list[list[Extension]]:
+        """For each shard what its leaves say about their status."""
+        if status is None:
+            return [[]] * CRL_SHARDS
+        access = authority_information(status)
+        if not self.signs_crl:
+            return [[access]] * CRL_SHARDS
+        return [[access, points] for points in crl_distribution_points(status)]
 
 
 def create_root(
@@ -174,6 +232,14 @@ def _authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKe
     except x509.ExtensionNotFound:
         identifier = subject_key_identifier(spki_of(certificate.public_key()))
     return x509.AuthorityKeyIdentifier(identifier, None, None)
+
+
+def _key_usage_of(certificate: x509.Certificate) -> x509.KeyUsage | None:
+    """What a CA's key may do, None for everything."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _usages_of(certificate: x509.Certificate) -> frozenset[Usage] | None:

@@ -1,11 +1,14 @@
-"""What our certificates say: the extensions of leaves and of a root (RFC 5280 §4.2)."""
+"""What our certificates say: extensions of leaves, a root and an OCSP responder (RFC 5280 §4.2)."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
+from certctl.domain.revocations import RevocationReason
 from certctl.domain.usages import Usage
 from certctl.pki.usages import OID_OF_USAGE
 
@@ -14,10 +17,39 @@ if TYPE_CHECKING:
 
 Extension = x509.Extension[x509.ExtensionType]
 
+#: A leaf that lasts fewer seconds than this says that its status is not told (noRevAvail): it is
+#: over before a client that keeps answers, or a CRL, would look again.
+NO_STATUS_BELOW = 3600
+
+#: Leaves name one of this many CRL addresses, by their serial's last hex digit. All serve the same
+#: CRL today; the addresses in certificates cannot be changed later, what they serve can.
+CRL_SHARDS = 16
+
 # What a signature of these usages stands for is not denied later.
 _COMMITTING = frozenset({Usage.EMAIL_PROTECTION, Usage.TIME_STAMPING})
 # RSA key transport: TLS 1.2 without forward secrecy, and S/MIME.
 _ENCIPHERING = frozenset({Usage.SERVER_AUTH, Usage.EMAIL_PROTECTION})
+
+_NO_REV_AVAIL = x509.ObjectIdentifier("2.5.29.56")  # the library has no class for it
+
+_REASON_FLAGS: dict[RevocationReason, x509.ReasonFlags] = {
+    reason: x509.ReasonFlags(reason.value)
+    for reason in RevocationReason
+    if reason is not RevocationReason.UNSPECIFIED
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StatusAddresses:
+    """Where relying parties fetch the status of what a CA signed: http URLs, no trailing slash.
+
+    Plain http, because a client that checked the status of the status server's own certificate
+    would have to ask that server first (RFC 5280 §8).
+    """
+
+    crl: str
+    ocsp: str
+    ca: str
 
 
 def extension(value: x509.ExtensionType, *, critical: bool = False) -> Extension:
@@ -53,6 +85,64 @@ def leaf_extensions(usages: Sequence[Usage], *, rsa: bool, must_staple: bool) ->
     if must_staple:
         extensions.append(extension(x509.TLSFeature([x509.TLSFeatureType.status_request])))
     return extensions
+
+
+def no_status() -> Extension:
+    """The statement that no status is told (RFC 9608 §2, noRevAvail): its value is NULL."""
+    return extension(x509.UnrecognizedExtension(_NO_REV_AVAIL, b"\x05\x00"))
+
+
+def authority_information(status: StatusAddresses) -> Extension:
+    """Where OCSP is answered and where the CA's own certificate is (RFC 5280 §4.2.2.1)."""
+    return extension(
+        x509.AuthorityInformationAccess(
+            [
+                x509.AccessDescription(method, x509.UniformResourceIdentifier(url))
+                for method, url in (
+                    (AuthorityInformationAccessOID.OCSP, status.ocsp),
+                    (AuthorityInformationAccessOID.CA_ISSUERS, status.ca),
+                )
+            ]
+        )
+    )
+
+
+def crl_distribution_points(status: StatusAddresses) -> tuple[Extension, ...]:
+    """Where the CRL is (RFC 5280 §4.2.1.13), for each shard at its own index."""
+    return tuple(
+        extension(
+            x509.CRLDistributionPoints(
+                [
+                    x509.DistributionPoint(
+                        [x509.UniformResourceIdentifier(f"{status.crl}/{shard:x}")],
+                        None,
+                        None,
+                        None,
+                    )
+                ]
+            )
+        )
+        for shard in range(CRL_SHARDS)
+    )
+
+
+def responder_extensions(key_identifier: bytes) -> list[Extension]:
+    """What a delegated OCSP responder's certificate says (RFC 6960 §4.2.2.2), but for its issuer.
+
+    With id-pkix-ocsp-nocheck (§4.2.2.2.1): nobody asks the responder whether it is revoked itself.
+    """
+    return [
+        extension(x509.BasicConstraints(ca=False, path_length=None), critical=True),
+        extension(key_usage(digital_signature=True), critical=True),
+        extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.OCSP_SIGNING])),
+        extension(x509.OCSPNoCheck()),
+        extension(x509.SubjectKeyIdentifier(key_identifier)),
+    ]
+
+
+def reason_flag(reason: RevocationReason) -> x509.ReasonFlags | None:
+    """The library's word for a reason; None for `unspecified`, left out by RFC 5280 §5.3.1."""
+    return _REASON_FLAGS.get(reason)
 
 
 def root_extensions(key_identifier: bytes) -> list[Extension]:

@@ -25,6 +25,7 @@ from certctl.pki.certificates import WrongCertificate, check_chain, split_pem_ce
 from certctl.pki.keys import classify, spki_of
 
 if TYPE_CHECKING:
+    from certctl.ca.extensions import StatusAddresses
     from certctl.pki.keys import PrivateKey
 
 _MAX_BYTES = 1_000_000  # of a certificate or key file; a device or a log is no such file
@@ -37,9 +38,13 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def load_sub_ca(
-    cert_path: str, key_path: str, password: str | None, now_ms: int
+    cert_path: str,
+    key_path: str,
+    password: str | None,
+    now_ms: int,
+    status: StatusAddresses | None = None,
 ) -> CertificateAuthority:
-    """Read a signing CA.
+    """Read a signing CA, whose leaves are to carry the addresses in `status`.
 
     `cert_path` names a PEM file with the CA's certificate first and its issuers after it, upwards
     (the root may be left out). `key_path` names its key: RSA, ECDSA (P-256, P-384, P-521), Ed25519
@@ -67,7 +72,7 @@ def load_sub_ca(
             "cert_path",
             "write the CA's certificate first, then its issuer, then that one's issuer",
         ) from error
-    return CertificateAuthority(key, certificates[0], tuple(certificates[1:]))
+    return CertificateAuthority(key, certificates[0], tuple(certificates[1:]), status)
 
 
 def _wrong(code: str, detail: str, field: str, hint: str | None = None) -> Misconfigured:

@@ -47,6 +47,16 @@ def server(
             help="Port. [env: CERTCTL_SERVER_PORT; default: 8443]",
         ),
     ] = None,
+    status_port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            metavar="PORT",
+            help="Port of the plain HTTP for CRLs and OCSP. "
+            "[env: CERTCTL_STATUS_PORT; default: 8080]",
+        ),
+    ] = None,
     data_dir: Annotated[
         Path | None,
         typer.Option(
@@ -85,6 +95,7 @@ def server(
     wanted: dict[str, object] = {
         "server_host": host,
         "server_port": port,
+        "status_port": status_port,
         "data_dir": data_dir or options.data_dir,
         "database_url": database_url,
         "workers": workers,

@@ -1,4 +1,4 @@
-"""What a connector is: two required methods, and optional capabilities as small protocols.
+"""What a connector is: three required methods, and optional capabilities as small protocols.
 
 A connector is built by its factory from its config model and a `ConnectorContext`; it sees no
 storage and no HTTP server. One connector object belongs to one revision of one issuer.
@@ -10,15 +10,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from cryptography import x509
 
+    from certctl.ca.crl import CrlEntry
+    from certctl.ca.ocsp import OcspSigner
     from certctl.connectors.config import ConnectorConfig
     from certctl.domain.clock import Clock
     from certctl.domain.names import Name
     from certctl.domain.orders import Recovery
     from certctl.domain.profiles import Abilities
+    from certctl.domain.revocations import RevocationReason
     from certctl.domain.usages import Usage
     from certctl.pki.requests import CertificateRequest
 
@@ -57,6 +60,30 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationRequest:
+    """A version to be revoked, or released from a hold. `reference` is what the CA calls it."""
+
+    certificate: x509.Certificate
+    reference: Reference
+    reason: RevocationReason
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The CA says that it is done, or that it was done before."""
+
+    reference: Reference = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationPending:
+    """The CA took it and works on it (an approval, say). `retry_after` in seconds."""
+
+    reference: Reference
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CheckResult:
     """A successful look at the CA: which host answered (None for our own), and what it said."""
 
@@ -79,6 +106,14 @@ class Connector(Protocol):
 
     async def issue(self, request: IssuanceRequest) -> IssuedCertificate | Pending:
         """Ask the CA for a certificate."""
+        ...
+
+    async def revoke(self, request: RevocationRequest) -> Revoked | RevocationPending:
+        """Tell the CA that a certificate is invalid.
+
+        May be called again for the same certificate, when an answer was lost: a CA that says that
+        it is revoked already has answered `Revoked`.
+        """
         ...
 
     async def check(self) -> CheckResult:
@@ -107,11 +142,56 @@ class Lookup(Protocol):
 
 
 @runtime_checkable
+class PollsRevocations(Protocol):
+    """The CA confirms a revocation later."""
+
+    async def poll_revocation(
+        self, request: RevocationRequest, reference: Reference
+    ) -> Revoked | RevocationPending:
+        """Ask what became of a revocation that the CA works on."""
+        ...
+
+
+@runtime_checkable
+class ReleasesHolds(Protocol):
+    """A certificate that was revoked with `certificateHold` can be made valid again."""
+
+    async def release(self, request: RevocationRequest) -> Revoked | RevocationPending:
+        """Tell the CA that the hold has ended; may be called again, like `revoke`."""
+        ...
+
+
+@runtime_checkable
 class ExposesChain(Protocol):
     """The issuer's own certificates are known before anything was issued."""
 
     def chain(self) -> Sequence[x509.Certificate]:
         """The signing CA's certificate first, then its issuers upwards."""
+        ...
+
+
+@runtime_checkable
+class SignsStatus(Protocol):
+    """The CA's key is ours, and signs its CRL and OCSP answers here."""
+
+    @property
+    def crl_validity(self) -> int:
+        """How long a CRL may be used, in seconds; 0 where the CA may not sign CRLs."""
+        ...
+
+    @property
+    def ocsp_validity(self) -> int:
+        """How long an OCSP answer may be used, in seconds."""
+        ...
+
+    def sign_crl(
+        self, entries: Iterable[CrlEntry], *, number: int, this_update_ms: int, next_update_ms: int
+    ) -> bytes:
+        """DER of a CRL; times in milliseconds. Raises Misconfigured."""
+        ...
+
+    def ocsp_signer(self, now_ms: int) -> OcspSigner:
+        """Make a new signer of OCSP answers. Raises Misconfigured when the CA has expired."""
         ...
 
 
@@ -134,6 +214,8 @@ class ConnectorContext:
     issuer_id: str
     clock: Clock
     state: ConnectorState
+    #: Public address of the status listener, without a slash at its end; None: not to be named.
+    status_url: str | None = None
 
 
 class ConnectorFactory(Protocol):

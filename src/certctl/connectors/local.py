@@ -14,7 +14,10 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from certctl.ca.authority import CertificateAuthority, create_root
+from certctl.ca.crl import sign_crl
+from certctl.ca.extensions import NO_STATUS_BELOW, StatusAddresses
 from certctl.ca.files import load_sub_ca
+from certctl.ca.ocsp import OcspSigner
 from certctl.connectors.config import ConnectorConfig
 from certctl.connectors.contract import (
     CheckResult,
@@ -22,6 +25,8 @@ from certctl.connectors.contract import (
     ConnectorType,
     IssuanceRequest,
     IssuedCertificate,
+    RevocationRequest,
+    Revoked,
 )
 from certctl.connectors.errors import Misconfigured, Refused
 from certctl.domain import errors as domain_errors
@@ -31,9 +36,11 @@ from certctl.domain.usages import Usage
 from certctl.pki.certificates import split_pem_certificates, to_pem
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cryptography import x509
 
-    from certctl.domain.clock import Clock
+    from certctl.ca.crl import CrlEntry
     from certctl.pki.keys import PrivateKey
 
 _ROOT = "root"
@@ -66,6 +73,16 @@ class LocalConfig(ConnectorConfig):
     key_password: SecretStr | None = Field(
         default=None, description="Password of the private key, if it is encrypted"
     )
+    crl_validity_hours: int = Field(
+        default=24,
+        ge=1,
+        le=8_760,
+        description="How long a CRL may be used; a new one is made at half of it, and when "
+        "something is revoked",
+    )
+    ocsp_validity_hours: int = Field(
+        default=12, ge=1, le=720, description="How long an OCSP answer may be used"
+    )
 
     @field_validator("common_name")
     @classmethod
@@ -88,18 +105,29 @@ class LocalConnector:
 
     recovery = Recovery.INTERNAL
 
-    def __init__(self, authority: CertificateAuthority, validity_days: int, clock: Clock) -> None:
+    def __init__(
+        self, authority: CertificateAuthority, config: LocalConfig, context: ConnectorContext
+    ) -> None:
         self._authority = authority
-        self._clock = clock
+        self._clock = context.clock
+        self.crl_validity = config.crl_validity_hours * 3600 if authority.signs_crl else 0
+        self.ocsp_validity = config.ocsp_validity_hours * 3600
         self.abilities = Abilities(
             usages=frozenset(Usage) if authority.usages is None else authority.usages,
-            max_validity=validity_days * SECONDS_PER_DAY,
+            # A client that insists on a stapled answer needs a responder that can be found.
+            must_staple=context.status_url is not None,
+            max_validity=config.validity_days * SECONDS_PER_DAY,
             not_after_ms=authority.not_after_ms,
+            hold=True,
         )
 
     async def issue(self, request: IssuanceRequest) -> IssuedCertificate:
         """Sign at once. Raises Misconfigured when the CA itself has expired."""
         csr = request.csr
+        if request.must_staple and request.validity < NO_STATUS_BELOW:
+            raise Refused(
+                "must-staple needs a lifetime of an hour: below it there is no OCSP answer"
+            )
         try:
             certificate = self._authority.issue(
                 public_key=csr.public_key,
@@ -118,6 +146,16 @@ class LocalConnector:
             raise Refused("the request cannot be encoded as a certificate") from error
         return IssuedCertificate(certificate, self._authority.chain)
 
+    async def revoke(self, request: RevocationRequest) -> Revoked:
+        """Nothing to tell anybody: what is recorded is what CRL and OCSP say."""
+        del request
+        return Revoked()
+
+    async def release(self, request: RevocationRequest) -> Revoked:
+        """As with `revoke`."""
+        del request
+        return Revoked()
+
     async def check(self) -> CheckResult:
         """Say who signs and until when; raises Misconfigured when that time is over."""
         certificate = self._authority.certificate
@@ -131,6 +169,28 @@ class LocalConnector:
         """The signing CA's certificate, then its issuers upwards."""
         return self._authority.chain
 
+    def sign_crl(
+        self, entries: Iterable[CrlEntry], *, number: int, this_update_ms: int, next_update_ms: int
+    ) -> bytes:
+        """DER of a CRL; times in milliseconds. Raises Misconfigured."""
+        try:
+            return sign_crl(
+                self._authority,
+                entries,
+                number=number,
+                this_update_ms=this_update_ms,
+                next_update_ms=next_update_ms,
+            )
+        except domain_errors.Misconfigured as error:
+            raise _misconfigured(error) from error
+
+    def ocsp_signer(self, now_ms: int) -> OcspSigner:
+        """Make a new signer of OCSP answers. Raises Misconfigured when the CA has expired."""
+        try:
+            return OcspSigner(self._authority, now_ms)
+        except domain_errors.Misconfigured as error:
+            raise _misconfigured(error) from error
+
 
 async def build_local(config: LocalConfig, context: ConnectorContext) -> LocalConnector:
     """Read the operator's CA from its files, or make a root once and keep it in the state.
@@ -143,13 +203,27 @@ async def build_local(config: LocalConfig, context: ConnectorContext) -> LocalCo
         try:
             # In a thread: a password may cost a second of key derivation.
             authority = await asyncio.to_thread(
-                load_sub_ca, config.cert_path, config.key_path, password, context.clock.now_ms()
+                load_sub_ca,
+                config.cert_path,
+                config.key_path,
+                password,
+                context.clock.now_ms(),
+                _status_addresses(context),
             )
         except domain_errors.Misconfigured as error:
             raise _misconfigured(error) from error
     else:
         authority = await _own_root(config.common_name, context)
-    return LocalConnector(authority, config.validity_days, context.clock)
+    return LocalConnector(authority, config, context)
+
+
+def _status_addresses(context: ConnectorContext) -> StatusAddresses | None:
+    if context.status_url is None:
+        return None
+    base, issuer_id = f"{context.status_url}/.well-known/pki", context.issuer_id
+    return StatusAddresses(
+        crl=f"{base}/crl/{issuer_id}", ocsp=f"{base}/ocsp/{issuer_id}", ca=f"{base}/ca/{issuer_id}"
+    )
 
 
 async def _own_root(common_name: str, context: ConnectorContext) -> CertificateAuthority:
@@ -164,6 +238,7 @@ async def _own_root(common_name: str, context: ConnectorContext) -> CertificateA
         # The state is sealed and holds only what this function put there.
         cast("PrivateKey", load_pem_private_key(kept, None)),
         split_pem_certificates(kept.decode("ascii"))[0],
+        status=_status_addresses(context),
     )
 
 

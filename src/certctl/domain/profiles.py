@@ -36,7 +36,8 @@ class Profile:
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """What a connector can put into a certificate. `max_validity` is in seconds, None for no limit
-    of its own; `not_after_ms` is the end of the CA's own certificate where that binds."""
+    of its own; `not_after_ms` is the end of the CA's own certificate where that binds; `hold` is
+    whether a revocation with `certificateHold` can be made, and taken back."""
 
     key_types: frozenset[KeyType] = frozenset(KeyType)
     usages: frozenset[Usage] = frozenset(Usage)
@@ -44,6 +45,7 @@ class Abilities:
     must_staple: bool = True
     max_validity: int | None = None
     not_after_ms: int | None = None
+    hold: bool = False
 
 
 def check_profile_fits(profile: Profile, abilities: Abilities) -> None:

@@ -48,6 +48,10 @@ TRANSITIONS: dict[RevocationState, frozenset[RevocationState]] = {
 OPEN_STATES = frozenset({S.REQUESTED, S.TOLD})
 
 
+#: A CRL is made this long after a revocation, so that many in a row share one.
+CRL_DELAY_MS = 1000
+
+
 def may_follow(before: RevocationState, after: RevocationState) -> bool:
     """Whether a revocation may go from one state to another."""
     return after in TRANSITIONS[before]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -14,13 +14,17 @@ from certctl.connectors.errors import IssuerError, Misconfigured
 from certctl.domain.audit import AuditEvent
 from certctl.domain.errors import CertctlError
 from certctl.domain.orders import OPEN_STATES, OrderState, Recovery, may_follow, recovered_state
+from certctl.domain.renewal import renewal_time
+from certctl.domain.revocations import RevocationReason
 from certctl.lifecycle import outcomes
 from certctl.lifecycle.access import SYSTEM
 from certctl.lifecycle.requests import decode_request
+from certctl.lifecycle.revocations import Recorder
 from certctl.lifecycle.versions import version_record
 from certctl.pki.certificates import WrongCertificate, check_issued
-from certctl.storage.certificates import add_version, mark_failed
-from certctl.storage.orders import AttemptRecord, add_attempt, store_order
+from certctl.storage.certificates import add_version, lock_certificate, mark_failed
+from certctl.storage.leases import TakenOver
+from certctl.storage.orders import AttemptRecord, add_attempt, load_order, store_order
 
 if TYPE_CHECKING:
     from certctl.connectors.contract import Connector, IssuanceRequest
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
     from certctl.lifecycle.catalog import Catalog
     from certctl.lifecycle.outcomes import Action, Decision
     from certctl.storage.certificates import VersionRecord
-    from certctl.storage.database import Database, Transaction
+    from certctl.storage.database import Database, SqlRow, Transaction
     from certctl.storage.orders import OrderRecord
 
 log = structlog.get_logger(__name__)
@@ -37,10 +41,6 @@ log = structlog.get_logger(__name__)
 _ISSUER_NOT_READY_WAIT = 60.0
 
 Answer = IssuedCertificate | Pending | None
-
-
-class TakenOver(Exception):
-    """The lease ran out and another process has the order now: this step changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,11 @@ class Advance:
     catalog: Catalog
     clock: Clock
     schedule: PollSchedule
+
+    async def step(self, row: SqlRow[Any]) -> bool:
+        """Take one step with a claimed row; whether its order is closed."""
+        after = await self(load_order(row))
+        return after.state not in OPEN_STATES
 
     async def __call__(self, order: OrderRecord) -> OrderRecord:
         """Take one step with a claimed order and return it as stored.
@@ -226,7 +231,7 @@ class Advance:
                 raise TakenOver
             add_attempt(transaction, after.id, attempt)
             if version is not None:
-                add_version(transaction, version, now)
+                self._store_version(transaction, version, now)
             elif after.state not in OPEN_STATES:
                 mark_failed(transaction, after.certificate_id, now)
             if event is not None:
@@ -236,6 +241,19 @@ class Advance:
         report = log.info if after.state is not OrderState.UNCERTAIN else log.error
         report("order", order=after.id, state=after.state.value, problem=after.problem)
         return after
+
+    def _store_version(self, transaction: Transaction, version: VersionRecord, now_ms: int) -> None:
+        """Make it the newest; where the certificate was revoked meanwhile, revoke it as well."""
+        certificate = lock_certificate(transaction, version.certificate_id)
+        renew_at = renewal_time(version.certificate_id, version.not_before, version.not_after)
+        add_version(transaction, version, renew_at, now_ms)
+        if certificate is None or certificate.status != "revoked":
+            return
+        connector = self.catalog.issuer(version.issuer_id).connector
+        reason = RevocationReason.CESSATION_OF_OPERATION
+        Recorder(SYSTEM.id, reason, now_ms, connector).revoke(
+            transaction, version.certificate_id, version.id
+        )
 
     def _event(self, order: OrderRecord, version: VersionRecord | None) -> AuditEvent:
         detail = {"order_id": order.id, "issuer_id": order.issuer_id}

@@ -1,12 +1,14 @@
 """What every request needs and nobody wants to look up each time: issuers, profiles, API keys.
 
 One `Catalog` per process holds them in memory, built once per revision, and follows the database's
-changes counter, so that what another process changed is known here within a second.
+changes counter: it looks every second, and on PostgreSQL as soon as it is notified. Who keeps
+something else that other processes change subscribes here.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from certctl.connectors.registry import connector_type
 from certctl.domain.errors import CertctlError, InvalidInput, NotFound, Unavailable
 from certctl.storage.api_keys import ApiKeyRecord, list_api_keys
 from certctl.storage.issuers import IssuerRecord, list_issuers
+from certctl.storage.notifications import Notifications
 from certctl.storage.profiles import ProfileRecord, list_profiles
 from certctl.storage.sealed_values import StoredState
 
@@ -33,6 +36,12 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 WATCH_SECONDS = 1.0
+#: Between two looks, however many notifications come: a bulk change is not one look per commit.
+_SHORTEST_SECONDS = 0.05
+#: A look that began longer ago does not vouch for what is kept.
+_IN_STEP_SECONDS = 2.0
+#: So long `catch_up` waits for a database that does not answer.
+_CATCH_UP_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +62,35 @@ class _Snapshot:
 
 
 class Catalog:
-    """Issuers, profiles and API keys in memory, following the database."""
+    """Issuers, profiles and API keys in memory, following the database.
+
+    `status_url` is the public address of the status listener, which goes into certificates.
+    `listen_url` is the PostgreSQL address that `watch` listens at for notifications.
+    """
 
     def __init__(
         self,
         database: Database,
         clock: Clock,
         find_type: Callable[[str], ConnectorType] = connector_type,
+        *,
+        status_url: str | None = None,
+        listen_url: str | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._find_type = find_type
+        self._status_url = status_url
         self._snapshot = _Snapshot()
-        self._refreshing = asyncio.Lock()
+        self._subscribers: list[Callable[[], None]] = []
+        self._wake = asyncio.Event()
+        self._notifications = (
+            None if listen_url is None else Notifications(listen_url, self._wake.set)
+        )
+        self._looking: asyncio.Task[None] | None = None
+        self._next_look: asyncio.Task[None] | None = None
+        #: Monotonic time at which the last look that succeeded began.
+        self._looked_at = float("-inf")
 
     def issuers(self) -> list[Issuer]:
         """Every issuer, by id."""
@@ -148,13 +173,66 @@ class Catalog:
             )
         return found.profile
 
+    def subscribe(self, heard: Callable[[], None]) -> None:
+        """Have `heard` called whenever the counter was seen to have moved.
+
+        It is called at once, and again when the issuers, profiles and keys are loaded.
+        """
+        self._subscribers.append(heard)
+
+    def in_step(self) -> bool:
+        """Whether what this process keeps can be used without asking the database.
+
+        With SQLite always: no other process changes anything. With PostgreSQL while notifications
+        come in and a look since then succeeded in the last two seconds.
+        """
+        if self._notifications is None:
+            return self._database.dialect == "sqlite"
+        since = self._notifications.listening_since
+        return (
+            since is not None
+            and since <= self._looked_at
+            and time.monotonic() - self._looked_at < _IN_STEP_SECONDS
+        )
+
+    async def catch_up(self) -> bool:
+        """Miss no change that was stored before this call, even when not in step.
+
+        False when the database does not answer, or not within two seconds: then what is kept here
+        is all there is.
+        """
+        if self.in_step():
+            return True
+        try:
+            async with asyncio.timeout(_CATCH_UP_SECONDS):
+                await self.refresh()
+        except (TimeoutError, CertctlError):
+            return False
+        return True
+
     async def refresh(self) -> None:
-        """Load what changed since the last time; cheap when nothing did."""
-        async with self._refreshing:
-            # Read before the rows: a change in between is then loaded twice rather than missed.
-            counter = await self._database.change_counter()
-            if counter == self._snapshot.counter:
-                return
+        """Load what changed since the last time; cheap when nothing did.
+
+        Everything that was stored before the call is seen. Callers share a look that has not begun
+        yet, and its failure: Unavailable.
+        """
+        if self._next_look is None:
+            self._next_look = asyncio.create_task(self._look_after(self._looking))
+            self._next_look.add_done_callback(_retrieve)
+        await asyncio.shield(self._next_look)
+
+    async def _look_after(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        self._looking, self._next_look = self._next_look, None
+        await self._look()
+
+    async def _look(self) -> None:
+        begun = time.monotonic()
+        # Read before the rows: a change in between is then loaded twice rather than missed.
+        counter = await self._database.change_counter()
+        if counter != self._snapshot.counter:
+            self._tell()  # before the rows, which may take a while
             issuers, profiles, api_keys = await self._database.read(self._load)
             self._snapshot = _Snapshot(
                 counter=counter,
@@ -165,6 +243,12 @@ class Catalog:
                 profiles={record.profile.id: record for record in profiles},
                 api_keys={record.id: record for record in api_keys},
             )
+            self._tell()
+        self._looked_at = begun
+
+    def _tell(self) -> None:
+        for heard in self._subscribers:
+            heard()
 
     def _load(
         self, connection: Connection
@@ -178,9 +262,7 @@ class Catalog:
     async def _issuer(self, record: IssuerRecord, before: Issuer | None) -> Issuer:
         if before is not None and before.record.revision == record.revision:
             return before
-        if not record.enabled:
-            return Issuer(record, None, None)
-        try:
+        try:  # a disabled one too: relying parties still ask about what it issued
             connector = await self._build(record)
         except IssuerError as error:
             log.error("issuer not ready", issuer=record.id, problem=error.detail)
@@ -198,24 +280,44 @@ class Catalog:
             issuer_id=record.id,
             clock=self._clock,
             state=StoredState(self._database, record.id),
+            status_url=self._status_url,
         )
         return await kind.factory(config, context)
 
     async def watch(self, stopping: asyncio.Event) -> None:
         """Follow the changes counter until `stopping` is set."""
-        while not stopping.is_set():
-            try:
-                await self.refresh()
-            except CertctlError as error:
-                log.warning("changes not read", problem=error.detail)
-            await pause(stopping, WATCH_SECONDS)
+        async with asyncio.TaskGroup() as tasks:
+            if self._notifications is not None:
+                tasks.create_task(self._notifications.run(stopping))
+            tasks.create_task(self._follow(stopping))
+
+    async def _follow(self, stopping: asyncio.Event) -> None:
+        stop = asyncio.create_task(stopping.wait())
+        stop.add_done_callback(lambda _: self._wake.set())
+        try:
+            while not stopping.is_set():
+                self._wake.clear()
+                try:
+                    await self.refresh()
+                except CertctlError as error:
+                    log.warning("changes not read", problem=error.detail)
+                await pause(stopping, _SHORTEST_SECONDS)
+                await pause(self._wake, WATCH_SECONDS)
+        finally:
+            stop.cancel()
 
 
-async def pause(stopping: asyncio.Event, seconds: float) -> None:
-    """Sleep, or wake at once when `stopping` is set."""
+def _retrieve(look: asyncio.Task[None]) -> None:
+    """Take note of how a look ended, which may be that all who waited for it have gone."""
+    if not look.cancelled():
+        look.exception()
+
+
+async def pause(until: asyncio.Event, seconds: float) -> None:
+    """Sleep, or wake at once when the event is set."""
     try:
         async with asyncio.timeout(seconds):
-            await stopping.wait()
+            await until.wait()
     except TimeoutError:
         return
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from certctl.domain.audit import AuditEvent
 from certctl.domain.errors import Conflict, NotFound
 from certctl.domain.orders import OPEN_STATES, OrderState
-from certctl.lifecycle.enrolment import load_enrolled
+from certctl.lifecycle.idempotency import load_enrolled
 from certctl.storage.certificates import mark_failed
 from certctl.storage.orders import (
     AttemptRecord,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from certctl.domain.clock import Clock
     from certctl.lifecycle.access import Actor
-    from certctl.lifecycle.enrolment import Enrolled
+    from certctl.lifecycle.idempotency import Enrolled
     from certctl.lifecycle.scheduler import Scheduler
     from certctl.storage.database import Connection, Database, Transaction
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from certctl.connectors import errors
 from certctl.domain.orders import OrderState, Recovery, recovered_state
+from certctl.domain.revocations import RevocationState
 
 if TYPE_CHECKING:
     from certctl.connectors.errors import IssuerError
@@ -16,6 +17,15 @@ Action = Literal["submit", "poll", "lookup"]
 
 _UNAUTHORIZED_WAIT = 60.0
 _QUOTA_WAIT = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RevocationDecision:
+    """Where the revocation goes, and in how many seconds the CA is told or asked again."""
+
+    state: RevocationState
+    wait: float | None
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +87,28 @@ def while_pending(
     if schedule.is_too_old(age):
         return Decision(OrderState.EXPIRED, None)
     return Decision(OrderState.PENDING, schedule.delay(attempt, age, jitter, retry_after))
+
+
+def after_revocation_error(
+    error: IssuerError,
+    *,
+    state: RevocationState,
+    schedule: PollSchedule,
+    attempt: int,
+    age: float,
+    jitter: float,
+) -> RevocationDecision:
+    """What a failed revocation means. `age` is the time since it was asked for, in seconds.
+
+    Telling a CA twice does no harm, so whatever is not its final no is tried again, without end.
+    """
+    match error:
+        case errors.Refused():
+            return RevocationDecision(RevocationState.REFUSED, None)
+        case errors.Unauthorized() | errors.Misconfigured():
+            return RevocationDecision(state, _UNAUTHORIZED_WAIT * schedule.scale, counted=False)
+        case errors.QuotaExhausted():
+            return RevocationDecision(state, _QUOTA_WAIT * schedule.scale, counted=False)
+        case _:
+            wait = schedule.delay(attempt, age, jitter, error.retry_after)
+            return RevocationDecision(state, wait)

@@ -102,4 +102,15 @@ PRESETS: tuple[Profile, ...] = (
         max_validity=_days(6),
         new_key_on_renewal=True,
     ),
+    Profile(
+        id="prof-workload-30-minute",
+        name="Workload, 30 minutes",
+        description="Services that renew all the time: too short to be revoked, so without CRL "
+        "and OCSP addresses (RFC 9608)",
+        key_types=_WEB_KEYS,
+        usages=(Usage.SERVER_AUTH, Usage.CLIENT_AUTH),
+        name_kinds=frozenset({NameKind.DNS, NameKind.IP, NameKind.URI}),
+        default_validity=30 * 60,
+        max_validity=30 * 60,
+    ),
 )

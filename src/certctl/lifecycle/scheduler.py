@@ -1,71 +1,84 @@
-"""The scheduler: claims due orders, runs them with bounded concurrency, keeps their leases."""
+"""The scheduler: claims due rows of every queue, runs them a few at a time, keeps their leases."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from certctl.domain.errors import CertctlError
 from certctl.domain.ids import new_id
-from certctl.domain.orders import IDEMPOTENCY_MS, OPEN_STATES
-from certctl.lifecycle.advance import Advance, TakenOver
+from certctl.domain.orders import IDEMPOTENCY_MS
 from certctl.lifecycle.catalog import pause
-from certctl.storage.orders import any_due, claim_due, extend_leases, forget_idempotency_keys
+from certctl.storage.leases import TakenOver
+from certctl.storage.orders import forget_idempotency_keys
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
     from certctl.domain.clock import Clock
-    from certctl.domain.polling import PollSchedule
-    from certctl.lifecycle.catalog import Catalog
-    from certctl.storage.database import Database
-    from certctl.storage.orders import OrderRecord
+    from certctl.storage.database import Connection, Database, SqlRow, Transaction
+    from certctl.storage.leases import Leases
 
 log = structlog.get_logger(__name__)
 
 IDLE_SECONDS = 1.0
-CONCURRENCY = 32
 LEASE_SECONDS = 60.0
 _UPKEEP_MS = 3600 * 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Rows of one table that fall due, and what is done with one that was claimed.
+
+    `step` returns whether the row is closed: nothing will come of it any more by itself. It raises
+    TakenOver when another process has claimed the row meanwhile. `concurrency` is per process.
+    """
+
+    name: str
+    leases: Leases
+    step: Callable[[SqlRow[Any]], Awaitable[bool]]
+    concurrency: int
+
+
 class Scheduler:
-    """One per process. `lease_seconds` and the poll schedule are settings, for tests' sake too."""
+    """One per process. `lease_seconds` is a setting, for tests' sake too."""
 
     def __init__(
         self,
         database: Database,
-        catalog: Catalog,
         clock: Clock,
-        schedule: PollSchedule,
+        queues: Sequence[Queue],
         *,
         lease_seconds: float = LEASE_SECONDS,
-        concurrency: int = CONCURRENCY,
     ) -> None:
         self._database = database
         self._clock = clock
-        self._advance = Advance(database, catalog, clock, schedule)
+        self._queues = tuple(queues)
         self._lease_ms = round(lease_seconds * 1000)
-        self._concurrency = concurrency
         self._owner = new_id(f"{socket.gethostname()[:20].lower()}-{os.getpid()}", clock.now_ms())
         self._next_upkeep = self._next_keep = clock.now_ms()
         self._wake = asyncio.Event()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, dict[str, asyncio.Task[None]]] = {
+            queue.name: {} for queue in queues
+        }
         self._waiting: dict[str, set[asyncio.Event]] = {}
 
     def wake(self) -> None:
-        """Look for due orders now: one has just been written."""
+        """Look for due rows now: one has just been written."""
         self._wake.set()
 
-    async def wait_closed(self, order_id: str, seconds: float, stopping: asyncio.Event) -> None:
-        """Wait until this process closed an order, `seconds` passed, or `stopping` is set.
+    async def wait_closed(self, key: str, seconds: float, stopping: asyncio.Event) -> None:
+        """Wait until this process closed a row, `seconds` passed, or `stopping` is set.
 
         Another process may be the one that works on it, so the caller looks at the row afterwards.
         """
         closed = asyncio.Event()
-        self._waiting.setdefault(order_id, set()).add(closed)
+        self._waiting.setdefault(key, set()).add(closed)
         waits = {asyncio.create_task(closed.wait()), asyncio.create_task(stopping.wait())}
         try:
             await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -73,10 +86,10 @@ class Scheduler:
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-            waiting = self._waiting[order_id]
+            waiting = self._waiting[key]
             waiting.discard(closed)
             if not waiting:
-                del self._waiting[order_id]
+                del self._waiting[key]
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, then let the steps under way come to their end."""
@@ -101,50 +114,71 @@ class Scheduler:
                     continue
         finally:
             stop.cancel()
-            await asyncio.gather(*self._running.values(), return_exceptions=True)
+            under_way = [task for tasks in self._running.values() for task in tasks.values()]
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _claim(self) -> bool:
         """Start what is due and fits; whether there may be more."""
-        room = self._concurrency - len(self._running)
         now = self._clock.now_ms()
-        if room <= 0 or not await self._database.read(lambda c: any_due(c, now)):
-            return False
-        claimed = await self._database.write(
-            lambda t: claim_due(
-                t, owner=self._owner, now_ms=now, lease_ms=self._lease_ms, limit=room
-            )
-        )
-        for order in claimed:
-            self._running[order.id] = asyncio.create_task(
-                self._run(order), name=f"order-{order.id}"
-            )
-        return len(claimed) == room
+        open_queues = [q for q in self._queues if len(self._running[q.name]) < q.concurrency]
 
-    async def _run(self, order: OrderRecord) -> None:
+        def look(connection: Connection) -> list[Queue]:
+            return [queue for queue in open_queues if queue.leases.any_due(connection, now)]
+
+        more = False
+        for queue in await self._database.read(look):
+            room = queue.concurrency - len(self._running[queue.name])
+            claimed = await self._database.write(self._claiming(queue, now, room))
+            for row in claimed:
+                key = queue.leases.key(row)
+                self._running[queue.name][key] = asyncio.create_task(
+                    self._run(queue, key, row), name=f"{queue.name}-{key}"
+                )
+            more = more or len(claimed) == room
+        return more
+
+    def _claiming(
+        self, queue: Queue, now_ms: int, limit: int
+    ) -> Callable[[Transaction], Sequence[SqlRow[Any]]]:
+        return lambda transaction: queue.leases.claim(
+            transaction,
+            owner=self._owner,
+            now_ms=now_ms,
+            lease_ms=self._lease_ms,
+            limit=limit,
+        )
+
+    async def _run(self, queue: Queue, key: str, row: SqlRow[Any]) -> None:
         try:
-            after = await self._advance(order)
+            closed = await queue.step(row)
         except TakenOver:
-            log.warning("order taken over", order=order.id)
+            log.warning("taken over", queue=queue.name, key=key)
         except CertctlError as error:
-            # The lease runs out and the order is claimed again, by whoever can.
-            log.warning("order not advanced", order=order.id, problem=error.detail)
+            # The lease runs out and the row is claimed again, by whoever can.
+            log.warning("not advanced", queue=queue.name, key=key, problem=error.detail)
         except Exception:
-            log.exception("order not advanced", order=order.id)
+            log.exception("not advanced", queue=queue.name, key=key)
         else:
-            if after.state not in OPEN_STATES:
-                for closed in self._waiting.get(order.id, ()):
-                    closed.set()
+            if closed:
+                for waiter in self._waiting.get(key, ()):
+                    waiter.set()
         finally:
-            del self._running[order.id]
+            del self._running[queue.name][key]
             self._wake.set()
 
     async def _keep_leases(self) -> None:
         now = self._clock.now_ms()
-        if not self._running or now < self._next_keep:
+        held = [(queue, list(self._running[queue.name])) for queue in self._queues]
+        held = [(queue, keys) for queue, keys in held if keys]
+        if not held or now < self._next_keep:
             return
-        ids = list(self._running)
         until = now + self._lease_ms
-        await self._database.write(lambda t: extend_leases(t, self._owner, ids, until))
+
+        def extend(transaction: Transaction) -> None:
+            for queue, keys in held:
+                queue.leases.extend(transaction, self._owner, keys, until)
+
+        await self._database.write(extend)
         self._next_keep = now + self._lease_ms // 3
 
     async def _upkeep(self) -> None:

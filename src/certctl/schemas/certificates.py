@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, WithJsonSchema
 
 from certctl.schemas.common import Label, Moment, RequestBody, ResponseBody
+from certctl.schemas.revocations import RevocationView
 
 CsrText = Annotated[
     str,
@@ -52,6 +53,19 @@ class CertificateCreate(RequestBody):
     owner: Label | None = Field(default=None, description="Who looks after it")
 
 
+class RenewRequest(RequestBody):
+    """A request for the next version of a certificate, for the same names."""
+
+    csr: CsrText | None = Field(
+        default=None,
+        description="A CSR with a new key, as PEM or base64 of its DER. Default: the CSR that the "
+        "newest version was made from, where the profile allows its key to be used again",
+    )
+    validity_days: int | None = Field(
+        default=None, ge=1, le=36_500, description="Lifetime; default: the profile's"
+    )
+
+
 class VersionView(ResponseBody):
     """One X.509 certificate that a CA issued."""
 
@@ -61,6 +75,7 @@ class VersionView(ResponseBody):
     not_after: Moment
     certificate: str = Field(description="PEM")
     chain: str = Field(description="PEM of the issuers, from the leaf's own issuer upwards")
+    revocation: RevocationView | None = Field(description="null while it has not been revoked")
 
 
 class CertificateView(ResponseBody):
@@ -75,6 +90,7 @@ class CertificateView(ResponseBody):
     owner: str | None
     order_id: str | None = Field(description="The newest order")
     version: VersionView | None
+    renew_at: Moment | None = Field(description="When it should be renewed; null for never")
     created_at: Moment
     updated_at: Moment
 
@@ -91,6 +107,7 @@ class CertificateSummary(ResponseBody):
     owner: str | None
     serial: str | None
     not_after: Moment | None
+    renew_at: Moment | None
     created_at: Moment
 
 

@@ -39,6 +39,12 @@ class Page(ResponseBody, Generic[T]):
     next: str | None = None
 
 
+class CountedPage(Page[T], Generic[T]):
+    """One page of a list, with the number of rows on all pages."""
+
+    total: int
+
+
 class Problem(ResponseBody):
     """An error (RFC 9457), served as `application/problem+json`."""
 

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, insert, select, update
 
 from certctl.storage import tables
+from certctl.storage.revocations import revocations_of
 from certctl.storage.tables import certificate_names, certificates, chains, orders, versions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Connection, Table
+    from sqlalchemy import Connection, Select, Table
     from sqlalchemy import Row as SqlRow
 
     from certctl.domain.names import Name
     from certctl.storage.database import Row, Transaction
+    from certctl.storage.revocations import RevocationRecord
 
 DUPLICATE_SERIAL = "uq_versions_issuer_id_serial"
 
@@ -39,6 +41,7 @@ class VersionRecord:
     chain: str
     reference: str | None
     created_at: int
+    revocation: RevocationRecord | None = None
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class CertificateRecord:
     names: list[str]
     status: str
     not_after: int | None
+    renew_at: int | None
     created_at: int
     updated_at: int
     version: VersionRecord | None
@@ -71,6 +75,7 @@ class CertificateLine:
     names: list[str]
     status: str
     not_after: int | None
+    renew_at: int | None
     created_at: int
     serial: str | None
 
@@ -84,6 +89,7 @@ def certificate_rows(
     common_name: str | None,
     names: Sequence[Name],
     version: VersionRecord | None,
+    renew_at: int | None,
     now_ms: int,
 ) -> list[tuple[Table, Row]]:
     """The rows of a new certificate and of its index of names."""
@@ -100,6 +106,7 @@ def certificate_rows(
                 "status": "pending" if version is None else "issued",
                 "version_id": None if version is None else version.id,
                 "not_after": None if version is None else version.not_after,
+                "renew_at": renew_at,
                 "created_at": now_ms,
                 "updated_at": now_ms,
             },
@@ -145,14 +152,17 @@ _SET_VERSION = (
         status="issued",
         version_id=bindparam("version"),
         not_after=bindparam("end"),
+        renew_at=bindparam("renewal"),
         updated_at=bindparam("now"),
     )
 )
 _HAS_CHAIN = select(chains.c.id).where(chains.c.id == bindparam("which"))
 
 
-def add_version(transaction: Transaction, version: VersionRecord, now_ms: int) -> None:
-    """Store a version and make it the certificate's newest."""
+def add_version(
+    transaction: Transaction, version: VersionRecord, renew_at: int, now_ms: int
+) -> None:
+    """Store a version and make it the certificate's newest, to be renewed at `renew_at`."""
     (_, chain), (_, row) = version_rows(version)
     if transaction.execute(_HAS_CHAIN, {"which": version.chain_id}).first() is None:
         transaction.execute(insert(chains), chain)
@@ -163,6 +173,7 @@ def add_version(transaction: Transaction, version: VersionRecord, now_ms: int) -
             "which": version.certificate_id,
             "version": version.id,
             "end": version.not_after,
+            "renewal": renew_at,
             "now": now_ms,
         },
     )
@@ -180,6 +191,89 @@ def mark_failed(transaction: Transaction, certificate_id: str, now_ms: int) -> N
     transaction.execute(_FAIL, {"which": certificate_id, "now": now_ms})
 
 
+@dataclass(frozen=True, slots=True)
+class CertificateState:
+    """What decides about a certificate's next step."""
+
+    status: str
+    version_id: str | None
+
+
+_LOCK = (
+    select(certificates.c.status, certificates.c.version_id)
+    .where(certificates.c.id == bindparam("which"))
+    .with_for_update()
+)
+
+
+def lock_certificate(transaction: Transaction, certificate_id: str) -> CertificateState | None:
+    """How a certificate stands, held until the transaction ends; None if there is none."""
+    row = transaction.execute(_LOCK, {"which": certificate_id}).first()
+    return None if row is None else CertificateState(row.status, row.version_id)
+
+
+_REVOKED = (
+    update(certificates)
+    .where(certificates.c.id.in_(bindparam("ids", expanding=True)))
+    .values(status="revoked", renew_at=None, updated_at=bindparam("now"))
+)
+
+
+def mark_revoked(transaction: Transaction, certificate_ids: Sequence[str], now_ms: int) -> None:
+    """Note that the newest versions are no longer valid; they are not renewed any more."""
+    transaction.execute(_REVOKED, {"ids": list(certificate_ids), "now": now_ms})
+
+
+_RELEASED = (
+    update(certificates)
+    .where(
+        certificates.c.id == bindparam("which"), certificates.c.version_id == bindparam("newest")
+    )
+    .values(status="issued", renew_at=bindparam("renewal"), updated_at=bindparam("now"))
+)
+
+
+def mark_released(
+    transaction: Transaction, certificate_id: str, version_id: str, renew_at: int, now_ms: int
+) -> None:
+    """Note that the hold on the newest version has ended; older versions change nothing."""
+    transaction.execute(
+        _RELEASED,
+        {"which": certificate_id, "newest": version_id, "renewal": renew_at, "now": now_ms},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ValidVersion:
+    """A version that has not expired, revoked or not."""
+
+    id: str
+    certificate_id: str
+    issuer_id: str
+    serial: str
+    not_after: int
+
+
+_VALID = select(
+    versions.c.id,
+    versions.c.certificate_id,
+    versions.c.issuer_id,
+    versions.c.serial,
+    versions.c.not_after,
+).where(
+    versions.c.certificate_id.in_(bindparam("ids", expanding=True)),
+    versions.c.not_after >= bindparam("now"),
+)
+
+
+def valid_versions(
+    connection: Connection, certificate_ids: Sequence[str], now_ms: int
+) -> list[ValidVersion]:
+    """The versions of these certificates that have not expired, by id."""
+    rows = connection.execute(_VALID, {"ids": list(certificate_ids), "now": now_ms})
+    return sorted((ValidVersion(*row) for row in rows), key=lambda version: version.id)
+
+
 _NEWEST_ORDER = (
     select(orders.c.id)
     .where(orders.c.certificate_id == certificates.c.id)
@@ -189,11 +283,6 @@ _NEWEST_ORDER = (
 )
 _GET = select(certificates, _NEWEST_ORDER.label("newest_order_id")).where(
     certificates.c.id == bindparam("which")
-)
-_VERSION = (
-    select(versions, tables.chains.c.pem)
-    .join(tables.chains, tables.chains.c.id == versions.c.chain_id)
-    .where(versions.c.id == bindparam("which"))
 )
 
 
@@ -222,6 +311,8 @@ def get_certificate(connection: Connection, certificate_id: str) -> CertificateR
     version = None
     if row.version_id is not None:
         version = _version(connection.execute(_VERSION, {"which": row.version_id}).one())
+        if row.status == "revoked":
+            version.revocation = revocations_of(connection, row.id).get(version.id)
     return CertificateRecord(
         id=row.id,
         issuer_id=row.issuer_id,
@@ -231,11 +322,52 @@ def get_certificate(connection: Connection, certificate_id: str) -> CertificateR
         names=json.loads(row.names),
         status=row.status,
         not_after=row.not_after,
+        renew_at=row.renew_at,
         created_at=row.created_at,
         updated_at=row.updated_at,
         version=version,
         order_id=row.newest_order_id,
     )
+
+
+_WITH_CHAIN = select(versions, tables.chains.c.pem).join(
+    tables.chains, tables.chains.c.id == versions.c.chain_id
+)
+_VERSION = _WITH_CHAIN.where(versions.c.id == bindparam("which"))
+_VERSIONS = (
+    _WITH_CHAIN.where(versions.c.certificate_id == bindparam("which"))
+    .order_by(versions.c.id.desc())
+    .limit(bindparam("limit"))
+)
+_VERSIONS_AFTER = _VERSIONS.where(versions.c.id < bindparam("before"))
+
+
+def get_version(
+    connection: Connection, certificate_id: str, version_id: str
+) -> VersionRecord | None:
+    """One version of a certificate, with its revocation; None if there is none."""
+    row = connection.execute(_VERSION, {"which": version_id}).first()
+    if row is None or row.certificate_id != certificate_id:
+        return None
+    version = _version(row)
+    version.revocation = revocations_of(connection, certificate_id).get(version.id)
+    return version
+
+
+def list_versions(
+    connection: Connection, certificate_id: str, *, limit: int, before: str | None = None
+) -> list[VersionRecord]:
+    """A certificate's versions with ids below `before`, newest first, with their revocations."""
+    values: dict[str, Any] = {"which": certificate_id, "limit": limit}
+    if before is None:
+        rows = connection.execute(_VERSIONS, values)
+    else:
+        rows = connection.execute(_VERSIONS_AFTER, {**values, "before": before})
+    found = [_version(row) for row in rows]
+    revoked = revocations_of(connection, certificate_id)
+    for version in found:
+        version.revocation = revoked.get(version.id)
+    return found
 
 
 _LIST = (
@@ -248,6 +380,7 @@ _LIST = (
         certificates.c.names,
         certificates.c.status,
         certificates.c.not_after,
+        certificates.c.renew_at,
         certificates.c.created_at,
         versions.c.serial,
     )
@@ -266,18 +399,26 @@ def list_certificates(
         rows = connection.execute(_LIST, {"limit": limit})
     else:
         rows = connection.execute(_LIST_AFTER, {"limit": limit, "before": before})
-    return [
-        CertificateLine(
-            id=row.id,
-            issuer_id=row.issuer_id,
-            profile_id=row.profile_id,
-            owner=row.owner,
-            common_name=row.common_name,
-            names=json.loads(row.names),
-            status=row.status,
-            not_after=row.not_after,
-            created_at=row.created_at,
-            serial=row.serial,
-        )
-        for row in rows
-    ]
+    return [inventory_line(row) for row in rows]
+
+
+def inventory_query(limit: int) -> Select[Any]:
+    """Lines of the inventory, newest first, for others to narrow down."""
+    return _LIST.params(limit=limit)
+
+
+def inventory_line(row: Any) -> CertificateLine:
+    """A line from a row (SQLAlchemy's) of such a query."""
+    return CertificateLine(
+        id=row.id,
+        issuer_id=row.issuer_id,
+        profile_id=row.profile_id,
+        owner=row.owner,
+        common_name=row.common_name,
+        names=json.loads(row.names),
+        status=row.status,
+        not_after=row.not_after,
+        renew_at=row.renew_at,
+        created_at=row.created_at,
+        serial=row.serial,
+    )

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Table, select, update
+from sqlalchemy import Row as SqlRow
 from sqlalchemy import exc as sa
 
 from certctl.domain.errors import Unavailable
@@ -32,13 +33,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sqlalchemy import Engine, Table
+    from sqlalchemy import Engine
 
     from certctl.domain.audit import AuditEvent
     from certctl.domain.clock import Clock
     from certctl.storage.sealing import Keyring
 
-__all__ = ["Connection", "Database", "Duplicate", "Row", "Transaction", "open_database"]
+__all__ = [
+    "Connection",
+    "Database",
+    "Duplicate",
+    "Row",
+    "SqlRow",
+    "Table",
+    "Transaction",
+    "open_database",
+]
 
 log = structlog.get_logger(__name__)
 

@@ -6,18 +6,22 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
-from certctl.domain.orders import CANCELLABLE, OrderState
+from certctl.domain.orders import CANCELLABLE, OPEN_STATES, OrderState
+from certctl.storage.leases import RELEASED, Leases
 from certctl.storage.tables import idempotency_keys, order_attempts, orders
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sqlalchemy import Connection, Table
     from sqlalchemy import Row as SqlRow
 
     from certctl.storage.database import Row, Transaction
 
 DUPLICATE_KEY = "pk_idempotency_keys"
+SECOND_OPEN_ORDER = "uq_orders_open"
 
 
 @dataclass(slots=True)
@@ -77,7 +81,8 @@ def order_row(order: OrderRecord) -> tuple[Table, Row]:
     )
 
 
-def _order(row: SqlRow[Any]) -> OrderRecord:
+def load_order(row: SqlRow[Any]) -> OrderRecord:
+    """An order from its row."""
     return OrderRecord(
         id=row.id,
         certificate_id=row.certificate_id,
@@ -103,7 +108,7 @@ _GET = select(orders).where(orders.c.id == bindparam("which"))
 def get_order(connection: Connection, order_id: str) -> OrderRecord | None:
     """One order, or None."""
     row = connection.execute(_GET, {"which": order_id}).first()
-    return None if row is None else _order(row)
+    return None if row is None else load_order(row)
 
 
 def list_orders(
@@ -115,7 +120,7 @@ def list_orders(
         statement = statement.where(orders.c.id < before)
     if state is not None:
         statement = statement.where(orders.c.state == state.value)
-    return [_order(row) for row in connection.execute(statement)]
+    return [load_order(row) for row in connection.execute(statement)]
 
 
 _ATTEMPTS = (
@@ -140,58 +145,7 @@ def list_attempts(connection: Connection, order_id: str) -> list[AttemptRecord]:
     ]
 
 
-_FREE = and_(
-    orders.c.due_at <= bindparam("now"),
-    or_(orders.c.lease_until.is_(None), orders.c.lease_until <= bindparam("now")),
-)
-_DUE = (
-    select(orders.c.id)
-    .where(_FREE)
-    .order_by(orders.c.due_at)
-    .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True)
-)
-_CLAIM = (
-    update(orders)
-    .where(orders.c.id.in_(_DUE))
-    .values(
-        lease_owner=bindparam("owner"),
-        lease_until=bindparam("until"),
-        epoch=orders.c.epoch + 1,
-    )
-    .returning(orders)
-)
-
-
-def claim_due(
-    transaction: Transaction, *, owner: str, now_ms: int, lease_ms: int, limit: int
-) -> list[OrderRecord]:
-    """Take up to `limit` due orders that nobody holds; each gets a new epoch."""
-    rows = transaction.execute(
-        _CLAIM, {"owner": owner, "now": now_ms, "until": now_ms + lease_ms, "limit": limit}
-    )
-    return [_order(row) for row in rows]
-
-
-_ANY_DUE = select(orders.c.id).where(_FREE).limit(1)
-
-
-def any_due(connection: Connection, now_ms: int) -> bool:
-    """Whether there is an order to claim: a look at one index, without a write."""
-    return connection.execute(_ANY_DUE, {"now": now_ms}).first() is not None
-
-
-_RELEASE_ALL = (
-    update(orders)
-    .where(orders.c.lease_until.is_not(None))
-    .values(lease_owner=None, lease_until=None)
-)
-
-
-def release_all(transaction: Transaction) -> None:
-    """Free every lease: for the one process of an embedded database, at its start."""
-    transaction.execute(_RELEASE_ALL)
-
+LEASES = Leases(orders)
 
 _STORE = (
     update(orders)
@@ -207,7 +161,7 @@ _STORE = (
         updated_at=bindparam("updated_at"),
     )
 )
-_STORE_AND_RELEASE = _STORE.values(lease_owner=None, lease_until=None)
+_STORE_AND_RELEASE = _STORE.values(**RELEASED)
 
 
 def store_order(transaction: Transaction, order: OrderRecord, *, release: bool) -> bool:
@@ -277,6 +231,98 @@ def cancel_order(transaction: Transaction, order_id: str, now_ms: int) -> bool:
     return bool(transaction.execute(_CANCEL, {"which": order_id, "now": now_ms}).rowcount)
 
 
+_OPEN_OF = select(orders).where(
+    orders.c.certificate_id == bindparam("which"),
+    orders.c.state.in_(sorted(state.value for state in OPEN_STATES)),
+)
+
+
+def open_order_of(connection: Connection, certificate_id: str) -> OrderRecord | None:
+    """The certificate's open order, or None; there is one at most."""
+    row = connection.execute(_OPEN_OF, {"which": certificate_id}).first()
+    return None if row is None else load_order(row)
+
+
+_NEWEST_CSR = (
+    select(orders.c.csr)
+    .where(orders.c.version_id == bindparam("which"), orders.c.certificate_id == bindparam("of"))
+    .limit(1)
+)
+
+
+def csr_of_version(connection: Connection, certificate_id: str, version_id: str) -> bytes | None:
+    """DER of the request that a version was made from; None where certctl has none."""
+    found: bytes | None = connection.execute(
+        _NEWEST_CSR, {"which": version_id, "of": certificate_id}
+    ).scalar()
+    return found
+
+
+def insert_order(transaction: Transaction, order: OrderRecord) -> None:
+    """Store a new order. A second open one for a certificate is a Duplicate."""
+    insert_row(transaction, order_row(order))
+
+
+def insert_row(transaction: Transaction, row: tuple[Table, Row]) -> None:
+    """Store one row of those that this module makes."""
+    table, values = row
+    transaction.execute(insert(table), values)
+
+
+_SUPPLY_CSR = (
+    update(orders)
+    .where(orders.c.id == bindparam("which"), orders.c.state == OrderState.AWAITING_CSR.value)
+    .values(
+        csr=bindparam("new_csr"),
+        request=bindparam("new_request"),
+        state=bindparam("new_state"),
+        version_id=bindparam("new_version"),
+        problem=None,
+        due_at=bindparam("new_due_at"),
+        epoch=orders.c.epoch + 1,
+        updated_at=bindparam("now"),
+    )
+)
+
+
+def supply_csr(transaction: Transaction, order: OrderRecord) -> bool:
+    """Write an order that has its CSR now; False when it no longer awaits one."""
+    values = {
+        "which": order.id,
+        "new_csr": order.csr,
+        "new_request": json.dumps(order.request),
+        "new_state": order.state.value,
+        "new_version": order.version_id,
+        "new_due_at": order.due_at,
+        "now": order.updated_at,
+    }
+    return bool(transaction.execute(_SUPPLY_CSR, values).rowcount)
+
+
+_CANCEL_UNSENT = (
+    update(orders)
+    .where(
+        orders.c.certificate_id.in_(bindparam("ids", expanding=True)),
+        orders.c.state.in_([OrderState.AWAITING_CSR.value, OrderState.READY.value]),
+    )
+    .values(
+        state=OrderState.CANCELLED.value,
+        problem="the certificate was revoked",
+        due_at=None,
+        epoch=orders.c.epoch + 1,
+        updated_at=bindparam("now"),
+        **RELEASED,
+    )
+)
+
+
+def cancel_unsent_orders(
+    transaction: Transaction, certificate_ids: Sequence[str], now_ms: int
+) -> None:
+    """Take back the orders of revoked certificates that no CA has been asked about."""
+    transaction.execute(_CANCEL_UNSENT, {"ids": list(certificate_ids), "now": now_ms})
+
+
 @dataclass(frozen=True, slots=True)
 class IdempotencyRecord:
     """What a client's key stands for."""
@@ -322,14 +368,3 @@ _FORGET = delete(idempotency_keys).where(idempotency_keys.c.created_at <= bindpa
 def forget_idempotency_keys(transaction: Transaction, before_ms: int) -> int:
     """Drop keys made before that time; the number dropped."""
     return int(transaction.execute(_FORGET, {"before": before_ms}).rowcount)
-
-
-def extend_leases(
-    transaction: Transaction, owner: str, order_ids: list[str], until_ms: int
-) -> None:
-    """Hold on to orders that are still being worked on."""
-    transaction.execute(
-        update(orders)
-        .where(orders.c.id.in_(order_ids), orders.c.lease_owner == owner)
-        .values(lease_until=until_ms)
-    )

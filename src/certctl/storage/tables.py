@@ -105,8 +105,15 @@ certificates = Table(
     Column("status", String(16), nullable=False),
     Column("version_id", String(80)),  # the newest version
     Column("not_after", BigInteger),  # of that version
+    Column("renew_at", BigInteger),  # null: not to be renewed
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+)
+Index(
+    "ix_certificates_renew_at",
+    certificates.c.renew_at,
+    sqlite_where=certificates.c.renew_at.is_not(None),
+    postgresql_where=certificates.c.renew_at.is_not(None),
 )
 
 # For finding certificates by name; the certificate's own row has the list in its order.
@@ -204,15 +211,51 @@ order_attempts = Table(
 revocations = Table(
     "revocations",
     metadata,
-    Column("version_id", String(80), ForeignKey("versions.id"), primary_key=True),
+    Column("id", String(80), primary_key=True),
+    Column("version_id", String(80), ForeignKey("versions.id"), nullable=False, unique=True),
+    Column("certificate_id", String(80), ForeignKey("certificates.id"), nullable=False),
     Column("issuer_id", String(80), ForeignKey("issuers.id"), nullable=False),
     Column("serial", String(64), nullable=False),
+    Column("not_after", BigInteger, nullable=False),  # of the version
     Column("reason", String(32), nullable=False),
+    Column("action", String(16), nullable=False),  # what the CA is told: revoke, release
     Column("state", String(16), nullable=False),
-    Column("problem", Text),
-    Column("reference", Text),
+    Column("problem", Text),  # why it is where it is, in words
+    Column("reference", Text),  # JSON: what the CA calls it
     Column("attempts", Integer, nullable=False),
+    Column("bulk_id", String(80)),  # the bulk revocation that it is part of
     Column("revoked_at", BigInteger, nullable=False),
+    Column("requested_at", BigInteger, nullable=False),  # of what the CA is told now
+    Column("due_at", BigInteger),  # null: nothing to do
+    Column("lease_owner", String(80)),
+    Column("lease_until", BigInteger),
+    Column("epoch", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+Index("ix_revocations_certificate_id", revocations.c.certificate_id)
+# For CRLs, which leave out what has expired.
+Index("ix_revocations_issuer_id_not_after", revocations.c.issuer_id, revocations.c.not_after)
+for _column in (revocations.c.due_at, revocations.c.bulk_id):
+    Index(
+        f"ix_revocations_{_column.name}",
+        _column,
+        sqlite_where=_column.is_not(None),
+        postgresql_where=_column.is_not(None),
+    )
+
+# Many certificates revoked by one request, some at a time; `position` is the last id looked at.
+bulk_revocations = Table(
+    "bulk_revocations",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("filter", Text, nullable=False),  # JSON
+    Column("reason", String(32), nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("state", String(16), nullable=False),  # running, done, cancelled
+    Column("total", Integer, nullable=False),  # certificates that it matched when it was made
+    Column("done", Integer, nullable=False),  # of them, certificates that were revoked
+    Column("position", String(80), nullable=False),
     Column("due_at", BigInteger),
     Column("lease_owner", String(80)),
     Column("lease_until", BigInteger),
@@ -221,10 +264,34 @@ revocations = Table(
     Column("updated_at", BigInteger, nullable=False),
 )
 Index(
-    "ix_revocations_due_at",
-    revocations.c.due_at,
-    sqlite_where=revocations.c.due_at.is_not(None),
-    postgresql_where=revocations.c.due_at.is_not(None),
+    "ix_bulk_revocations_due_at",
+    bulk_revocations.c.due_at,
+    sqlite_where=bulk_revocations.c.due_at.is_not(None),
+    postgresql_where=bulk_revocations.c.due_at.is_not(None),
+)
+
+# The newest CRL of each issuer that signs its own; null until the first was made.
+crls = Table(
+    "crls",
+    metadata,
+    Column("issuer_id", String(80), ForeignKey("issuers.id"), primary_key=True),
+    Column("number", BigInteger, nullable=False),  # of the newest CRL, 0 for none
+    Column("this_update", BigInteger),
+    Column("next_update", BigInteger),
+    Column("der", LargeBinary),
+    Column("problem", Text),  # why the last try made none
+    Column("due_at", BigInteger),
+    Column("lease_owner", String(80)),
+    Column("lease_until", BigInteger),
+    Column("epoch", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+)
+Index(
+    "ix_crls_due_at",
+    crls.c.due_at,
+    sqlite_where=crls.c.due_at.is_not(None),
+    postgresql_where=crls.c.due_at.is_not(None),
 )
 
 idempotency_keys = Table(

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from sqlalchemy import update
+from sqlalchemy import func, update
 
 from certctl.storage.audit import AuditChain, EncodedEvent, encode_event
 from certctl.storage.failures import CommitFailed, Kind, describe, kind_of, own_error, unavailable
 from certctl.storage.inserts import Inserter
+from certctl.storage.notifications import CHANNEL
 from certctl.storage.tables import changes
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _COUNT = update(changes).where(changes.c.id == 1).values(counter=changes.c.counter + 1)
+#: The same, and whoever listens hears of it once it is committed.
+_COUNT_AND_NOTIFY = _COUNT.returning(func.pg_notify(CHANNEL, ""))
 _COLLISION_TRIES = 3
 #: libpq's PQTRANS_IDLE (nothing was executed, so nothing was begun) and PQTRANS_INTRANS.
 _INTACT = frozenset({0, 2})
@@ -99,6 +102,7 @@ class BatchRunner:
         self._connection: Connection | None = None
         self._chain = AuditChain(audit_key, clock)
         self._inserter = Inserter(engine.dialect)
+        self._count = _COUNT if engine.dialect.name == "sqlite" else _COUNT_AND_NOTIFY
 
     def run(self, batch: Sequence[Work]) -> list[Outcome]:
         """Store what a batch wants, and say for each work what came of it; never raises."""
@@ -156,7 +160,7 @@ class BatchRunner:
             self._inserter.insert(connection, [work.rows for work in batch if work.rows])
             outcomes = [Outcome(_call(connection, work, gathered)) for work in batch]
             if gathered.changed:
-                connection.execute(_COUNT)
+                connection.execute(self._count)
             self._chain.append(connection, gathered.events)
             commit()
         self._chain.committed()
@@ -187,7 +191,7 @@ class BatchRunner:
                     changed = changed or gathered.changed
                     outcomes.append(Outcome(value))
             if changed:
-                connection.execute(_COUNT)
+                connection.execute(self._count)
             commit()
         self._chain.committed()
         self._inserter.rolled_back()  # some were: remembering less costs nothing

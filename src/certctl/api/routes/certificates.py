@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from certctl.api.cursors import Cursor, Limit, decode_cursor, encode_cursor
 from certctl.api.direct_route import DirectRoute
-from certctl.api.services import ObjectId, actor, services
+from certctl.api.ordering import (
+    IdempotencyHeader,
+    PreferHeader,
+    answer,
+    check_idempotency_key,
+)
+from certctl.api.services import ObjectId, actor, services, use_cases
 from certctl.api.views import certificate_summary, certificate_view
-from certctl.domain.errors import InvalidInput, NotFound
-from certctl.domain.orders import OPEN_STATES
+from certctl.domain.errors import NotFound
 from certctl.lifecycle.enrolment import EnrolmentRequest
+from certctl.lifecycle.revocations import certificate_not_found
 from certctl.pki.certificates import to_pem
 from certctl.schemas.certificates import CertificateCreate, CertificateSummary, CertificateView
 from certctl.schemas.common import Page
@@ -21,10 +26,6 @@ from certctl.storage.certificates import CertificateRecord, get_certificate, lis
 
 router = APIRouter(prefix="/certificates", tags=["certificates"])
 create_router = APIRouter(prefix="/certificates", tags=["certificates"], route_class=DirectRoute)
-
-_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,3})(?:$|[,;\s])")
-MAX_WAIT_SECONDS = 60
-_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @create_router.post(
@@ -42,24 +43,13 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 async def create_certificate(
     request: Request,
     body: CertificateCreate,
-    idempotency_key: Annotated[
-        str | None,
-        Header(description="Repeating a request with the same key never orders twice (24 hours)"),
-    ] = None,
-    prefer: Annotated[
-        str | None, Header(description="`wait=N`: wait up to N seconds (60 at most)")
-    ] = None,
+    idempotency_key: IdempotencyHeader = None,
+    prefer: PreferHeader = None,
 ) -> Response:
     """Send a CSR; our own CA answers with the certificate, a slow one with 202 and an order."""
-    if idempotency_key is not None and not _IDEMPOTENCY_KEY.fullmatch(idempotency_key):
-        raise InvalidInput(
-            "idempotency-key-invalid",
-            "an Idempotency-Key is 1 to 255 visible ASCII characters",
-            field="Idempotency-Key",
-            hint="use a random UUID",
-        )
+    check_idempotency_key(idempotency_key)
     its = services(request)
-    enrolled = await its.enrolment.enrol(
+    enrolled = await its.use_cases.enrolment.enrol(
         actor(request),
         EnrolmentRequest(
             issuer_id=body.issuer_id,
@@ -71,26 +61,7 @@ async def create_certificate(
         ),
         idempotency_key=idempotency_key,
     )
-    if (
-        enrolled.order_state in OPEN_STATES
-        and prefer is not None
-        and (wait := _WAIT.search(prefer))
-    ):
-        seconds = min(int(wait[1]), MAX_WAIT_SECONDS)
-        enrolled = await its.orders.wait(enrolled, seconds, its.stopping)
-    done = enrolled.certificate.version is not None
-    location = (
-        f"/api/v1/certificates/{enrolled.certificate.id}"
-        if done
-        else f"/api/v1/orders/{enrolled.order_id}"
-    )
-    view = certificate_view(enrolled.certificate, its.clock.now_ms())
-    return Response(
-        view.__pydantic_serializer__.to_json(view),
-        201 if done else 202,
-        headers={"Location": location},
-        media_type="application/json",
-    )
+    return await answer(request, enrolled, prefer)
 
 
 @router.get("", response_model=Page[CertificateSummary], summary="List certificates")
@@ -122,7 +93,7 @@ async def get_one(request: Request, certificate_id: ObjectId) -> CertificateView
     response_class=Response,
     responses={
         200: {
-            "description": "The newest version",
+            "description": "The newest version, or the one that was asked for",
             "content": {
                 "application/x-pem-file": {"schema": {"type": "string"}},
                 "application/pkix-cert": {"schema": {"type": "string", "format": "binary"}},
@@ -137,10 +108,21 @@ async def download(
         Literal["pem", "chain", "der"],
         Query(description="`pem`: the certificate; `chain`: with its issuers; `der`: binary"),
     ] = "pem",
+    version_id: Annotated[
+        str | None,
+        Query(
+            alias="version",
+            max_length=80,
+            pattern=r"^[a-z0-9-]+$",
+            description="One of its versions; default: the newest",
+        ),
+    ] = None,
 ) -> Response:
-    """The newest version as a file."""
+    """A version as a file."""
     certificate = await _load(request, certificate_id)
     version = certificate.version
+    if version_id is not None:
+        version = await use_cases(request).revocations.version(certificate_id, version_id)
     if version is None:
         raise NotFound(
             "version-not-found",
@@ -165,13 +147,5 @@ async def _load(request: Request, certificate_id: str) -> CertificateRecord:
         lambda connection: get_certificate(connection, certificate_id)
     )
     if found is None:
-        raise _not_found()
+        raise certificate_not_found()
     return found
-
-
-def _not_found() -> NotFound:
-    return NotFound(
-        "certificate-not-found",
-        "there is no certificate of that id",
-        hint="list the certificates: GET /api/v1/certificates, or `certctl certs`",
-    )

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from certctl.api.cursors import Cursor, Limit, decode_cursor, encode_cursor
-from certctl.api.services import ObjectId, actor, services
+from certctl.api.services import ObjectId, actor, services, use_cases
 from certctl.api.views import order_detail, order_view
 from certctl.domain.orders import OrderState
 from certctl.schemas.certificates import OrderDetail, OrderView
@@ -38,10 +38,10 @@ async def list_all(
 @router.get("/{order_id}", response_model=OrderDetail, summary="Show an order")
 async def get_one(request: Request, order_id: ObjectId) -> OrderDetail:
     """An order with its history: what it waits for, and when the CA is asked next."""
-    return order_detail(*await services(request).orders.get(order_id))
+    return order_detail(*await use_cases(request).orders.get(order_id))
 
 
 @router.post("/{order_id}/cancel", response_model=OrderView, summary="Cancel an order")
 async def cancel(request: Request, order_id: ObjectId) -> OrderView:
     """Take an order back while the CA has not been asked (or nobody knows whether it was)."""
-    return order_view(await services(request).orders.cancel(actor(request), order_id))
+    return order_view(await use_cases(request).orders.cancel(actor(request), order_id))

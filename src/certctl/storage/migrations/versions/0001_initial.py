@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -12,7 +14,6 @@ _OPEN = sa.text(
     "state = 'awaiting_csr' OR state = 'ready' OR state = 'submitting'"
     " OR state = 'pending' OR state = 'uncertain'"
 )
-_HAS_TIME = sa.text("due_at IS NOT NULL")
 
 
 def upgrade() -> None:
@@ -20,6 +21,7 @@ def upgrade() -> None:
     _create_settings()
     _create_certificates()
     _create_orders()
+    _create_revocations()
     _create_audit()
 
 
@@ -94,12 +96,14 @@ def _create_certificates() -> None:
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("version_id", sa.String(80)),
         sa.Column("not_after", sa.BigInteger()),
+        sa.Column("renew_at", sa.BigInteger()),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(["issuer_id"], ["issuers.id"], name="fk_certificates_issuer_id"),
         sa.ForeignKeyConstraint(["profile_id"], ["profiles.id"], name="fk_certificates_profile_id"),
         sa.PrimaryKeyConstraint("id", name="pk_certificates"),
     )
+    _create_partial_index("certificates", "renew_at")
     op.create_table(
         "certificate_names",
         sa.Column("value", sa.String(2048), nullable=False),
@@ -168,9 +172,7 @@ def _create_orders() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_orders"),
     )
     op.create_index("ix_orders_certificate_id", "orders", ["certificate_id"])
-    op.create_index(
-        "ix_orders_due_at", "orders", ["due_at"], sqlite_where=_HAS_TIME, postgresql_where=_HAS_TIME
-    )
+    _create_partial_index("orders", "due_at")
     op.create_index(
         "uq_orders_open",
         "orders",
@@ -192,34 +194,6 @@ def _create_orders() -> None:
         sa.PrimaryKeyConstraint("order_id", "number", name="pk_order_attempts"),
     )
     op.create_table(
-        "revocations",
-        sa.Column("version_id", sa.String(80), nullable=False),
-        sa.Column("issuer_id", sa.String(80), nullable=False),
-        sa.Column("serial", sa.String(64), nullable=False),
-        sa.Column("reason", sa.String(32), nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("problem", sa.Text()),
-        sa.Column("reference", sa.Text()),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("revoked_at", sa.BigInteger(), nullable=False),
-        sa.Column("due_at", sa.BigInteger()),
-        sa.Column("lease_owner", sa.String(80)),
-        sa.Column("lease_until", sa.BigInteger()),
-        sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("created_at", sa.BigInteger(), nullable=False),
-        sa.Column("updated_at", sa.BigInteger(), nullable=False),
-        sa.ForeignKeyConstraint(["issuer_id"], ["issuers.id"], name="fk_revocations_issuer_id"),
-        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_revocations_version_id"),
-        sa.PrimaryKeyConstraint("version_id", name="pk_revocations"),
-    )
-    op.create_index(
-        "ix_revocations_due_at",
-        "revocations",
-        ["due_at"],
-        sqlite_where=_HAS_TIME,
-        postgresql_where=_HAS_TIME,
-    )
-    op.create_table(
         "idempotency_keys",
         sa.Column("api_key_id", sa.String(80), nullable=False),
         sa.Column("key", sa.String(255), nullable=False),
@@ -230,6 +204,84 @@ def _create_orders() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
+
+
+def _create_revocations() -> None:
+    op.create_table(
+        "revocations",
+        sa.Column("id", sa.String(80), nullable=False),
+        sa.Column("version_id", sa.String(80), nullable=False),
+        sa.Column("certificate_id", sa.String(80), nullable=False),
+        sa.Column("issuer_id", sa.String(80), nullable=False),
+        sa.Column("serial", sa.String(64), nullable=False),
+        sa.Column("not_after", sa.BigInteger(), nullable=False),
+        sa.Column("reason", sa.String(32), nullable=False),
+        sa.Column("action", sa.String(16), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("problem", sa.Text()),
+        sa.Column("reference", sa.Text()),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("bulk_id", sa.String(80)),
+        sa.Column("revoked_at", sa.BigInteger(), nullable=False),
+        sa.Column("requested_at", sa.BigInteger(), nullable=False),
+        *_lease_columns(),
+        sa.ForeignKeyConstraint(
+            ["certificate_id"], ["certificates.id"], name="fk_revocations_certificate_id"
+        ),
+        sa.ForeignKeyConstraint(["issuer_id"], ["issuers.id"], name="fk_revocations_issuer_id"),
+        sa.ForeignKeyConstraint(["version_id"], ["versions.id"], name="fk_revocations_version_id"),
+        sa.PrimaryKeyConstraint("id", name="pk_revocations"),
+        sa.UniqueConstraint("version_id", name="uq_revocations_version_id"),
+    )
+    op.create_index("ix_revocations_certificate_id", "revocations", ["certificate_id"])
+    op.create_index("ix_revocations_issuer_id_not_after", "revocations", ["issuer_id", "not_after"])
+    _create_partial_index("revocations", "due_at")
+    _create_partial_index("revocations", "bulk_id")
+    op.create_table(
+        "bulk_revocations",
+        sa.Column("id", sa.String(80), nullable=False),
+        sa.Column("filter", sa.Text(), nullable=False),
+        sa.Column("reason", sa.String(32), nullable=False),
+        sa.Column("actor", sa.String(120), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("done", sa.Integer(), nullable=False),
+        sa.Column("position", sa.String(80), nullable=False),
+        *_lease_columns(),
+        sa.PrimaryKeyConstraint("id", name="pk_bulk_revocations"),
+    )
+    _create_partial_index("bulk_revocations", "due_at")
+    op.create_table(
+        "crls",
+        sa.Column("issuer_id", sa.String(80), nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.Column("this_update", sa.BigInteger()),
+        sa.Column("next_update", sa.BigInteger()),
+        sa.Column("der", sa.LargeBinary()),
+        sa.Column("problem", sa.Text()),
+        *_lease_columns(),
+        sa.ForeignKeyConstraint(["issuer_id"], ["issuers.id"], name="fk_crls_issuer_id"),
+        sa.PrimaryKeyConstraint("issuer_id", name="pk_crls"),
+    )
+    _create_partial_index("crls", "due_at")
+
+
+def _lease_columns() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("due_at", sa.BigInteger()),
+        sa.Column("lease_owner", sa.String(80)),
+        sa.Column("lease_until", sa.BigInteger()),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+    ]
+
+
+def _create_partial_index(table: str, column: str) -> None:
+    where = sa.text(f"{column} IS NOT NULL")
+    op.create_index(
+        f"ix_{table}_{column}", table, [column], sqlite_where=where, postgresql_where=where
+    )
 
 
 def _create_audit() -> None:

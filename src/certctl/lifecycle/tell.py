@@ -1,0 +1,236 @@
+"""`tell`: one step of one revocation, fenced by the epoch it was claimed under.
+
+A CA may be told twice about the same certificate (a process died between sending and recording);
+connectors answer for that. It is never forgotten: the row stays due until the CA has answered.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from cryptography import x509
+
+from certctl.connectors.contract import (
+    PollsRevocations,
+    ReleasesHolds,
+    RevocationPending,
+    RevocationRequest,
+    Revoked,
+    SignsStatus,
+)
+from certctl.connectors.errors import IssuerError, Misconfigured
+from certctl.domain.audit import AuditEvent
+from certctl.domain.errors import NotFound
+from certctl.domain.renewal import renewal_time
+from certctl.domain.revocations import (
+    CRL_DELAY_MS,
+    OPEN_STATES,
+    RevocationAction,
+    RevocationState,
+    may_follow,
+)
+from certctl.lifecycle import outcomes
+from certctl.lifecycle.access import SYSTEM
+from certctl.storage.certificates import get_version, mark_released
+from certctl.storage.crls import mark_crl_due
+from certctl.storage.revocations import delete_revocation, load_revocation, store_revocation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from certctl.connectors.contract import Connector
+    from certctl.domain.clock import Clock
+    from certctl.domain.polling import PollSchedule
+    from certctl.lifecycle.catalog import Catalog
+    from certctl.storage.certificates import VersionRecord
+    from certctl.storage.database import Connection, Database, SqlRow, Transaction
+    from certctl.storage.revocations import RevocationRecord
+
+log = structlog.get_logger(__name__)
+
+_ISSUER_NOT_READY_WAIT = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Carries revocations to their CAs. `forget_answers` drops the OCSP answers kept here."""
+
+    database: Database
+    catalog: Catalog
+    clock: Clock
+    schedule: PollSchedule
+    forget_answers: Callable[[], None]
+
+    async def step(self, row: SqlRow[Any]) -> bool:
+        """Take one step with a claimed row; whether its revocation needs nothing more.
+
+        Raises TakenOver if the row was claimed or changed meanwhile, Unavailable if the database is
+        not there.
+        """
+        record = load_revocation(row)
+        if record.state not in OPEN_STATES:
+            await self._store(replace(record, due_at=None))
+            return True
+        try:
+            connector = self.catalog.issuer(record.issuer_id).connector
+        except NotFound:
+            connector = None
+        if connector is None:
+            await self._postpone(record, "the issuer's settings do not work")
+            return False
+        version = await self._version(record)
+        attempts = record.attempts
+        try:
+            answer = await _tell(connector, record, version)
+        except IssuerError as error:
+            decision = outcomes.after_revocation_error(
+                error,
+                state=record.state,
+                schedule=self.schedule,
+                attempt=attempts,
+                age=self._age(record),
+                jitter=random.random(),  # noqa: S311 - spreads load, protects nothing
+            )
+            after = self._after(record, decision.state, decision.wait, error.detail)
+            if not decision.counted:
+                after = replace(after, attempts=attempts)
+        else:
+            after = self._after_answer(record, answer)
+        await self._record(record, after, version, connector)
+        return after.state not in OPEN_STATES
+
+    def _after_answer(
+        self, record: RevocationRecord, answer: Revoked | RevocationPending
+    ) -> RevocationRecord:
+        reference = answer.reference or record.reference
+        if isinstance(answer, Revoked):
+            after = self._after(record, RevocationState.CONFIRMED, None, None)
+        else:
+            wait = self.schedule.delay(
+                record.attempts,
+                self._age(record),
+                random.random(),  # noqa: S311 - spreads load, protects nothing
+                answer.retry_after,
+            )
+            after = self._after(record, RevocationState.TOLD, wait, None)
+        return replace(after, reference=reference)
+
+    def _after(
+        self,
+        record: RevocationRecord,
+        state: RevocationState,
+        wait: float | None,
+        problem: str | None,
+    ) -> RevocationRecord:
+        if not may_follow(record.state, state):
+            raise AssertionError(f"a revocation cannot go from {record.state} to {state}")
+        now = self.clock.now_ms()
+        return replace(
+            record,
+            state=state,
+            problem=problem,
+            attempts=record.attempts + 1,
+            due_at=None if wait is None else now + round(wait * 1000),
+            updated_at=now,
+        )
+
+    async def _record(
+        self,
+        before: RevocationRecord,
+        after: RevocationRecord,
+        version: VersionRecord,
+        connector: Connector,
+    ) -> None:
+        """Write a step's result and its audit event in one transaction."""
+        released = after.action is RevocationAction.RELEASE
+        ended = released and after.state is RevocationState.CONFIRMED
+        if released and after.state is RevocationState.REFUSED:
+            # The hold stands: it is what it was before somebody wanted to take it back.
+            stored = replace(after, action=RevocationAction.REVOKE, state=RevocationState.CONFIRMED)
+        else:
+            stored = after
+        now = after.updated_at
+
+        def write(transaction: Transaction) -> None:
+            if ended:
+                delete_revocation(transaction, after)
+                renew_at = renewal_time(after.certificate_id, version.not_before, version.not_after)
+                mark_released(transaction, after.certificate_id, version.id, renew_at, now)
+            else:
+                store_revocation(transaction, stored)
+            if after.state is not before.state:
+                transaction.audit(_event(after, now))
+                if isinstance(connector, SignsStatus):
+                    mark_crl_due(transaction, after.issuer_id, now + CRL_DELAY_MS)
+                    transaction.changed()
+
+        await self.database.write(write)
+        self.forget_answers()
+        report = log.warning if after.state is RevocationState.REFUSED else log.info
+        report(
+            "revocation",
+            revocation=after.id,
+            action=after.action.value,
+            state=after.state.value,
+            problem=after.problem,
+        )
+
+    async def _version(self, record: RevocationRecord) -> VersionRecord:
+        def load(connection: Connection) -> VersionRecord:
+            found = get_version(connection, record.certificate_id, record.version_id)
+            if found is None:
+                raise AssertionError("a revocation's version is never removed before it")
+            return found
+
+        return await self.database.read(load)
+
+    def _age(self, record: RevocationRecord) -> float:
+        return (self.clock.now_ms() - record.requested_at) / 1000
+
+    async def _postpone(self, record: RevocationRecord, problem: str) -> None:
+        wait = _ISSUER_NOT_READY_WAIT * self.schedule.scale
+        due_at = self.clock.now_ms() + round(wait * 1000)
+        await self._store(replace(record, due_at=due_at, problem=problem))
+
+    async def _store(self, record: RevocationRecord) -> None:
+        after = replace(record, updated_at=self.clock.now_ms())
+        await self.database.write(lambda transaction: store_revocation(transaction, after))
+
+
+async def _tell(
+    connector: Connector, record: RevocationRecord, version: VersionRecord
+) -> Revoked | RevocationPending:
+    request = RevocationRequest(
+        certificate=x509.load_der_x509_certificate(version.der),
+        reference={} if version.reference is None else json.loads(version.reference),
+        reason=record.reason,
+    )
+    told = record.state is RevocationState.TOLD and record.reference is not None
+    if told and record.reference is not None and isinstance(connector, PollsRevocations):
+        return await connector.poll_revocation(request, record.reference)
+    if record.action is RevocationAction.REVOKE:
+        return await connector.revoke(request)
+    if isinstance(connector, ReleasesHolds):
+        return await connector.release(request)
+    raise Misconfigured("this type of issuer cannot take back a hold")
+
+
+def _event(record: RevocationRecord, now_ms: int) -> AuditEvent:
+    noun = "revocation" if record.action is RevocationAction.REVOKE else "release"
+    return AuditEvent(
+        at_ms=now_ms,
+        actor=SYSTEM.id,
+        action=f"{noun}.{record.state.value}",
+        object_type="certificate",
+        object_id=record.certificate_id,
+        detail={
+            "version_id": record.version_id,
+            "issuer_id": record.issuer_id,
+            "serial": record.serial,
+            "reason": record.reason.value,
+        },
+    )
