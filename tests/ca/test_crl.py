@@ -10,11 +10,12 @@ from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certctl.ca.crl import CrlEntry, keeps_entry, sign_crl
+from certctl.ca.crl import CrlEntry, keeps_entry
 from certctl.domain.errors import Misconfigured
 from certctl.domain.keys import KeyType
 from certctl.domain.revocations import RevocationReason
 from certctl.pki.keys import spki_of, subject_key_identifier
+from tests.ca.status import HOUR_MS, make_crl
 from tests.support.pki import NOW, NOW_MS, make_authority, make_key
 
 if TYPE_CHECKING:
@@ -22,21 +23,13 @@ if TYPE_CHECKING:
 
     from certctl.ca.authority import CertificateAuthority
 
-DAY_MS = 86_400_000
-EARLIER_MS = NOW_MS - 3_600_000
+EARLIER_MS = NOW_MS - HOUR_MS
 
 
-def make_crl(
-    authority: CertificateAuthority, entries: Iterable[CrlEntry] = (), number: int = 1
+def crl_of(
+    authority: CertificateAuthority, entries: Iterable[CrlEntry] = (), **options: Any
 ) -> x509.CertificateRevocationList:
-    der = sign_crl(
-        authority,
-        entries,
-        number=number,
-        this_update_ms=NOW_MS + 999,
-        next_update_ms=NOW_MS + DAY_MS + 999,
-    )
-    return x509.load_der_x509_crl(der)
+    return x509.load_der_x509_crl(make_crl(authority, entries, **options))
 
 
 def found(crl: x509.CertificateRevocationList, kind: type[Any]) -> Any:
@@ -47,7 +40,7 @@ def found(crl: x509.CertificateRevocationList, kind: type[Any]) -> Any:
 @pytest.mark.parametrize("ca_type", KeyType)
 def test_every_ca_key_signs_crls(ca_type: KeyType, sub: bool) -> None:
     authority = make_authority(ca_type, sub=sub)
-    crl = make_crl(authority, [CrlEntry(5, EARLIER_MS, RevocationReason.SUPERSEDED)], number=77)
+    crl = crl_of(authority, [CrlEntry(5, EARLIER_MS, RevocationReason.SUPERSEDED)], number=77)
     key: Any = authority.certificate.public_key()
     assert crl.is_signature_valid(key)
     assert crl.issuer == authority.certificate.subject
@@ -59,7 +52,11 @@ def test_every_ca_key_signs_crls(ca_type: KeyType, sub: bool) -> None:
 
 
 def test_times_are_whole_seconds_rounded_down() -> None:
-    crl = make_crl(make_authority(), [CrlEntry(5, EARLIER_MS + 999, RevocationReason.SUPERSEDED)])
+    crl = crl_of(
+        make_authority(),
+        [CrlEntry(5, EARLIER_MS + 999, RevocationReason.SUPERSEDED)],
+        this_update_ms=NOW_MS + 999,
+    )
     assert crl.last_update_utc == NOW
     assert crl.next_update_utc == NOW + timedelta(days=1)
     assert crl[0].revocation_date_utc == NOW - timedelta(hours=1)
@@ -67,7 +64,7 @@ def test_times_are_whole_seconds_rounded_down() -> None:
 
 @pytest.mark.parametrize("reason", RevocationReason)
 def test_reasons(reason: RevocationReason) -> None:
-    (entry,) = make_crl(make_authority(), [CrlEntry(5, EARLIER_MS, reason)])
+    (entry,) = crl_of(make_authority(), [CrlEntry(5, EARLIER_MS, reason)])
     if reason is RevocationReason.UNSPECIFIED:
         assert len(entry.extensions) == 0
         return
@@ -79,21 +76,21 @@ def test_reasons(reason: RevocationReason) -> None:
 
 def test_ca_without_identifier_has_its_own_computed() -> None:
     authority = make_authority(sub=True, key_identifier=False)
-    identifier = found(make_crl(authority), x509.AuthorityKeyIdentifier).value.key_identifier
+    identifier = found(crl_of(authority), x509.AuthorityKeyIdentifier).value.key_identifier
     assert identifier == subject_key_identifier(spki_of(make_key(which=1).public_key()))
 
 
 def test_ca_that_may_not_sign_crls() -> None:
     with pytest.raises(Misconfigured) as caught:
-        make_crl(make_authority(sub=True, crl_sign=False))
+        crl_of(make_authority(sub=True, crl_sign=False))
     assert caught.value.code == "ca-cannot-sign-crls"
-    assert make_crl(make_authority(sub=True, key_usages=False)).next_update_utc
+    assert list(crl_of(make_authority(sub=True, key_usages=False))) == []
 
 
 def test_many_entries_in_their_order() -> None:
     serials = [2**158 + number * 3 for number in range(10_000)]
     reasons = list(RevocationReason)
-    crl = make_crl(
+    crl = crl_of(
         make_authority(),
         (
             CrlEntry(serial, EARLIER_MS, reasons[serial % len(reasons)])

@@ -1,4 +1,4 @@
-"""Certificates of every kind pass pkilint's PKIX linters and OpenSSL's strict verification."""
+"""What a CA signs passes pkilint's PKIX linters, and OpenSSL's strict verification."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import shutil
 import subprocess
 import tomllib
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
-from pkilint.loader import RFC5280CertificateDocumentLoader
-from pkilint.pkix import certificate as pkix
-from pkilint.pkix import extension, name
-from pkilint.validation import ValidationFindingSeverity
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from certctl.ca.crl import CrlEntry
+from certctl.ca.ocsp import CertificateStatus, Good, OcspSigner, Revoked, Unknown
 from certctl.domain.keys import KeyType
 from certctl.domain.names import parse_names
+from certctl.domain.revocations import RevocationReason
 from certctl.domain.usages import Usage
 from certctl.pki.certificates import chain_pem, to_pem
-from certctl.pki.keys import classify, spki_of
-from tests.support.pki import NOW_MS, make_authority, make_key
+from certctl.pki.ocsp import OcspError, error_response
+from tests.ca.linters import certificate_findings, crl_findings, ocsp_findings, pair_findings
+from tests.ca.status import make_crl, make_query
+from tests.support.pki import NOW_MS, STATUS, make_authority, make_leaf
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -44,36 +45,9 @@ COMBINATIONS: dict[str, tuple[tuple[Usage, ...], tuple[str, ...], str | None, bo
 
 
 @cache
-def _linter() -> Any:
-    return pkix.create_pkix_certificate_validator_container(
-        pkix.create_decoding_validators(name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS),
-        [
-            pkix.create_issuer_validator_container([]),
-            pkix.create_validity_validator_container(),
-            pkix.create_subject_validator_container([]),
-            pkix.create_extensions_validator_container([]),
-            pkix.create_spki_validator_container([]),
-        ],
-    )
-
-
-@cache
 def _exceptions() -> dict[str, frozenset[str]]:
     rows = tomllib.loads(EXCEPTIONS.read_text("utf-8"))["exception"]
     return {row["code"]: frozenset(row["names"]) for row in rows}
-
-
-def findings(certificate: x509.Certificate) -> set[str]:
-    """Codes of what pkilint calls an error or worse (the worst has the lowest number)."""
-    document = RFC5280CertificateDocumentLoader().load_der_document(
-        certificate.public_bytes(Encoding.DER), "certificate", "certificate"
-    )
-    return {
-        description.finding.code
-        for result in _linter().validate(document.root)
-        for description in result.finding_descriptions
-        if description.finding.severity <= ValidationFindingSeverity.ERROR
-    }
 
 
 @cache
@@ -82,17 +56,13 @@ def leaf(
 ) -> x509.Certificate:
     """A certificate by the CA with a key of one type for a key of another."""
     usages, names, common_name, must_staple = COMBINATIONS[combination]
-    public_key, _, _ = classify(make_key(key_type).public_key())
-    return make_authority(ca_type, sub=sub).issue(
-        public_key=public_key,
-        spki=spki_of(public_key),
-        key_type=key_type,
+    return make_leaf(
+        make_authority(ca_type, sub=sub, status=STATUS),
+        key_type,
         common_name=common_name,
         names=parse_names(names),
         usages=usages,
-        validity_seconds=90 * 86_400,
         must_staple=must_staple,
-        now_ms=NOW_MS,
     )
 
 
@@ -105,14 +75,81 @@ def allowed(names: tuple[str, ...]) -> set[str]:
 @pytest.mark.parametrize(("key_type", "combination"), list(product(KeyType, COMBINATIONS)), ids=str)
 def test_leaf_passes_pkilint(key_type: KeyType, combination: str) -> None:
     _, names, _, _ = COMBINATIONS[combination]
-    assert findings(leaf(KeyType.P256, key_type, combination)) == allowed(names)
+    assert certificate_findings(leaf(KeyType.P256, key_type, combination)) == allowed(names)
 
 
-@pytest.mark.parametrize("key_type", KeyType)
-def test_ca_certificates_and_their_leaves_pass_pkilint(key_type: KeyType) -> None:
-    for certificate in make_authority(key_type, sub=True).chain:
-        assert findings(certificate) == set()
-    assert findings(leaf(key_type, KeyType.P256, "both", sub=True)) == set()
+@pytest.mark.parametrize("sub", [False, True], ids=["root", "sub"])
+@pytest.mark.parametrize("ca_type", KeyType)
+def test_every_certificate_of_a_ca_passes_pkilint(ca_type: KeyType, sub: bool) -> None:
+    authority = make_authority(ca_type, sub=sub, status=STATUS)
+    below = [
+        make_leaf(authority),
+        make_leaf(authority, validity_seconds=3599),  # noRevAvail
+        make_leaf(make_authority(ca_type, sub=sub)),  # without a status
+        OcspSigner(authority, NOW_MS).certificate,
+    ]
+    for certificate in (*authority.chain, *below):
+        assert certificate_findings(certificate) == set()
+    for issuer, certificate in (
+        *pairwise(reversed(authority.chain)),
+        *((authority.certificate, certificate) for certificate in below),
+    ):
+        assert pair_findings(issuer, certificate) == set()
+
+
+@pytest.mark.parametrize("sub", [False, True], ids=["root", "sub"])
+@pytest.mark.parametrize("ca_type", KeyType)
+def test_crls_pass_pkilint(ca_type: KeyType, sub: bool) -> None:
+    authority = make_authority(ca_type, sub=sub)
+    entries = [
+        CrlEntry(number, NOW_MS, reason) for number, reason in enumerate(RevocationReason, 1)
+    ]
+    assert crl_findings(make_crl(authority, entries)) == set()
+    assert crl_findings(make_crl(authority)) == set()
+
+
+STATUSES: list[CertificateStatus] = [
+    Good(),
+    Unknown(),
+    *(Revoked(NOW_MS, reason) for reason in RevocationReason),
+]
+
+
+@pytest.mark.parametrize("delegated", [True, False], ids=["responder", "ca-itself"])
+@pytest.mark.parametrize("ca_type", KeyType)
+def test_ocsp_answers_pass_pkilint(ca_type: KeyType, delegated: bool) -> None:
+    limits: dict[str, Any] = {
+        "usages": [ExtendedKeyUsageOID.SERVER_AUTH],
+        "digital_signature": True,
+    }
+    authority = make_authority(ca_type, sub=True, **({} if delegated else limits))
+    signer = OcspSigner(authority, NOW_MS)
+    assert signer.delegated is delegated
+    query = make_query(authority, nonce=b"n" * 32)
+    for status in STATUSES:
+        der = signer.sign(query, status, this_update_ms=NOW_MS, next_update_ms=NOW_MS + 1000)
+        assert ocsp_findings(der) == set()
+
+
+@pytest.mark.parametrize("error", OcspError)
+def test_ocsp_errors_pass_pkilint(error: OcspError) -> None:
+    assert ocsp_findings(error_response(error)) == set()
+
+
+def test_linters_look_at_what_they_are_given() -> None:
+    authority, other = make_authority(), make_authority(KeyType.P384)
+    signer = OcspSigner(authority, NOW_MS)
+    assert pair_findings(other.certificate, make_leaf(authority)) == {
+        "pkix.issuer_and_subject_key_identifier_not_equal",
+        "pkix.signature_verification_failed",
+    }
+    assert crl_findings(make_crl(authority, lasts_ms=-1000)) == {
+        "pkix.crl_negative_validity_period"
+    }
+    der = signer.sign(
+        make_query(authority), Good(), this_update_ms=NOW_MS, next_update_ms=NOW_MS - 1000
+    )
+    assert ocsp_findings(der) == {"pkix.ocsp_negative_validity_period"}
 
 
 def test_exceptions_are_few_and_about_names() -> None:

@@ -10,10 +10,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.ocsp import (
     OCSPCertStatus,
-    OCSPRequestBuilder,
     OCSPResponse,
     OCSPResponseStatus,
     load_der_ocsp_response,
@@ -26,32 +24,11 @@ from certctl.domain.errors import Misconfigured
 from certctl.domain.keys import KeyType
 from certctl.domain.revocations import RevocationReason
 from certctl.pki.keys import spki_of, subject_key_identifier
-from certctl.pki.ocsp import OcspQuery, parse_query
-from tests.support.pki import NOW, NOW_MS, STATUS, make_authority, make_ca, make_key, make_leaf
+from certctl.pki.ocsp import OcspQuery
+from tests.ca.status import DAY_MS, HASHES, make_query
+from tests.support.pki import NOW, NOW_MS, STATUS, make_authority, make_ca, make_key
 
-DAY_MS = 86_400_000
 SERVER = [ExtendedKeyUsageOID.SERVER_AUTH]
-HASHES: list[hashes.HashAlgorithm] = [
-    hashes.SHA1(),  # noqa: S303 - what most clients send
-    hashes.SHA256(),
-    hashes.SHA384(),
-    hashes.SHA512(),
-]
-
-
-def query(
-    authority: CertificateAuthority,
-    *,
-    algorithm: hashes.HashAlgorithm = HASHES[0],
-    nonce: bytes | None = None,
-) -> OcspQuery:
-    """What a client asks about a leaf of this CA."""
-    builder = OCSPRequestBuilder().add_certificate(
-        make_leaf(authority), authority.certificate, algorithm
-    )
-    if nonce is not None:
-        builder = builder.add_extension(x509.OCSPNonce(nonce), critical=False)
-    return parse_query(builder.build().public_bytes(Encoding.DER))
 
 
 def answer(
@@ -118,7 +95,7 @@ def test_every_ca_delegates_to_a_responder(ca_type: KeyType, sub: bool) -> None:
     assert own == subject_key_identifier(spki_of(certificate.public_key()))
     key: Any = certificate.public_key()
     assert isinstance(key.curve, ec.SECP256R1)
-    verify(answer(signer, query(authority)), certificate)
+    verify(answer(signer, make_query(authority)), certificate)
 
 
 def test_every_signer_has_a_key_of_its_own() -> None:
@@ -181,7 +158,7 @@ def test_responder_of_a_ca_with_another_kind_of_name(name: str | None, responder
     authority = CertificateAuthority(key, certificate)
     signer = OcspSigner(authority, NOW_MS)
     assert [part.value for part in signer.certificate.subject] == [responder]
-    assert signer.answers_for(query(authority))
+    assert signer.answers_for(make_query(authority))
 
 
 @pytest.mark.parametrize("ca_type", KeyType)
@@ -191,7 +168,7 @@ def test_ca_limited_to_other_usages_signs_itself(ca_type: KeyType) -> None:
     assert not signer.delegated
     assert signer.certificate == authority.certificate
     assert signer.renew_at_ms == signer.not_after_ms == authority.not_after_ms
-    response = answer(signer, query(authority))
+    response = answer(signer, make_query(authority))
     verify(response, authority.certificate)
     assert response.certificates == []
 
@@ -217,7 +194,7 @@ def test_who_signs_follows_the_ca_certificate(wrong: dict[str, Any], delegated: 
     authority = make_authority(sub=True, **wrong)
     signer = OcspSigner(authority, NOW_MS)
     assert signer.delegated is delegated
-    verify(answer(signer, query(authority)), signer.certificate)
+    verify(answer(signer, make_query(authority)), signer.certificate)
 
 
 @pytest.mark.parametrize("delegated", [True, False])
@@ -225,7 +202,7 @@ def test_responder_is_named_by_its_key_and_sent_along(delegated: bool) -> None:
     limits: dict[str, Any] = {} if delegated else {"usages": SERVER, "digital_signature": True}
     authority = make_authority(sub=True, **limits)
     signer = OcspSigner(authority, NOW_MS)
-    response = answer(signer, query(authority))
+    response = answer(signer, make_query(authority))
     # RFC 6960 §4.2.1: KeyHash is SHA-1 of the responder's key, as the library's method 1.
     identifier = x509.SubjectKeyIdentifier.from_public_key(signer.certificate.public_key())
     assert response.responder_key_hash == identifier.digest
@@ -237,8 +214,8 @@ def test_responder_is_named_by_its_key_and_sent_along(delegated: bool) -> None:
 def test_signer_answers_for_its_own_ca_only(algorithm: hashes.HashAlgorithm) -> None:
     own, other = make_authority(sub=True), make_authority(KeyType.P384, sub=True)
     signer = OcspSigner(own, NOW_MS)
-    mine, other_key = query(own, algorithm=algorithm), query(other, algorithm=algorithm)
-    other_name = query(make_authority(), algorithm=algorithm)
+    mine, other_key = make_query(own, algorithm=algorithm), make_query(other, algorithm=algorithm)
+    other_name = make_query(make_authority(), algorithm=algorithm)
     # The other CA has the same name and another key.
     assert other_key.issuer_name_hash == mine.issuer_name_hash
     assert other_name.issuer_name_hash != mine.issuer_name_hash
@@ -260,7 +237,7 @@ def test_question_is_repeated_in_the_answer(
     algorithm: hashes.HashAlgorithm, nonce: bytes | None
 ) -> None:
     authority = make_authority()
-    asked = query(authority, algorithm=algorithm, nonce=nonce)
+    asked = make_query(authority, algorithm=algorithm, nonce=nonce)
     response = answer(OcspSigner(authority, NOW_MS), asked)
     assert response.response_status is OCSPResponseStatus.SUCCESSFUL
     assert response.serial_number == asked.serial
@@ -277,7 +254,7 @@ def test_question_is_repeated_in_the_answer(
 )
 def test_good_and_unknown(status: CertificateStatus, said: OCSPCertStatus) -> None:
     authority = make_authority()
-    response = answer(OcspSigner(authority, NOW_MS), query(authority), status)
+    response = answer(OcspSigner(authority, NOW_MS), make_query(authority), status)
     assert response.certificate_status is said
     assert response.revocation_time_utc is None
 
@@ -285,7 +262,9 @@ def test_good_and_unknown(status: CertificateStatus, said: OCSPCertStatus) -> No
 @pytest.mark.parametrize("reason", RevocationReason)
 def test_revoked(reason: RevocationReason) -> None:
     authority = make_authority()
-    response = answer(OcspSigner(authority, NOW_MS), query(authority), Revoked(NOW_MS - 1, reason))
+    response = answer(
+        OcspSigner(authority, NOW_MS), make_query(authority), Revoked(NOW_MS - 1, reason)
+    )
     assert response.certificate_status is OCSPCertStatus.REVOKED
     assert response.revocation_time_utc == NOW - timedelta(seconds=1)
     said = response.revocation_reason
@@ -295,7 +274,7 @@ def test_revoked(reason: RevocationReason) -> None:
 
 def test_times_are_whole_seconds_rounded_down() -> None:
     authority = make_authority()
-    signer, asked = OcspSigner(authority, NOW_MS), query(authority)
+    signer, asked = OcspSigner(authority, NOW_MS), make_query(authority)
     response = answer(signer, asked)
     assert response.this_update_utc == NOW
     assert response.next_update_utc == NOW + timedelta(hours=1)
@@ -305,5 +284,5 @@ def test_times_are_whole_seconds_rounded_down() -> None:
 def test_answer_is_not_good_for_longer_than_its_signer() -> None:
     authority = make_authority()
     signer = OcspSigner(authority, NOW_MS)
-    response = answer(signer, query(authority), next_update_ms=NOW_MS + 30 * DAY_MS)
+    response = answer(signer, make_query(authority), next_update_ms=NOW_MS + 30 * DAY_MS)
     assert response.next_update_utc == signer.certificate.not_valid_after_utc

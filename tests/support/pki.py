@@ -165,7 +165,7 @@ def make_leaf(
 
 
 def make_live_authority(
-    key_type: KeyType = KeyType.P256, *, sub: bool = True
+    key_type: KeyType = KeyType.P256, *, sub: bool = True, **wrong: Any
 ) -> CertificateAuthority:
     """A sub-CA below a root of its own, or a root, valid by the machine's clock."""
     now = datetime.now(UTC)
@@ -181,6 +181,6 @@ def make_live_authority(
     root = create_root(common_name="Live Root", key_type=KeyType.P256, now_ms=to_ms(now))
     key = make_key(key_type, which=1)
     certificate = make_ca(
-        key, root, not_before=now - timedelta(days=1), not_after=now + timedelta(days=365)
+        key, root, not_before=now - timedelta(days=1), not_after=now + timedelta(days=365), **wrong
     )
     return CertificateAuthority(key, certificate, (root[1],))

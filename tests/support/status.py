@@ -17,6 +17,7 @@ from sqlalchemy import event, update
 
 from certctl.api.status import StatusApp
 from certctl.connectors.contract import ExposesChain, SignsStatus
+from certctl.connectors.registry import connector_type
 from certctl.domain.keys import KeyType
 from certctl.domain.revocations import RevocationReason
 from certctl.lifecycle.access import SYSTEM
@@ -146,10 +147,16 @@ class StatusService:
         """Fetch something."""
         return answered(await request(self.app, method, f"{BASE}/{path}", headers=headers))
 
-    async def status(self, issued: Issued, **options: bytes) -> ocsp.OCSPCertStatus:
+    async def ask(self, issued: Issued, nonce: bytes | None = None) -> ocsp.OCSPResponse:
         """What the responder says about a certificate, in an answer that verifies."""
-        answer = ocsp.load_der_ocsp_response((await self.post(issued.query(**options))).body)
-        return check_answer(answer, issued)
+        reply = await self.post(issued.query(nonce=nonce))
+        answer = ocsp.load_der_ocsp_response(reply.body)
+        check_answer(answer, issued)
+        return answer
+
+    async def status(self, issued: Issued) -> ocsp.OCSPCertStatus:
+        """The status in it."""
+        return (await self.ask(issued)).certificate_status
 
     async def make_crls(self) -> int:
         """Make every CRL that is due, as the scheduler does; how many."""
@@ -184,8 +191,8 @@ def answered(reply: Reply | None) -> Reply:
     return reply
 
 
-def check_answer(answer: ocsp.OCSPResponse, issued: Issued) -> ocsp.OCSPCertStatus:
-    """The status in a successful answer about that certificate, whose signature verifies."""
+def check_answer(answer: ocsp.OCSPResponse, issued: Issued) -> None:
+    """A successful answer about that certificate, whose signature verifies."""
     assert answer.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL, answer.response_status
     assert answer.serial_number == issued.serial
     (signer,) = answer.certificates
@@ -193,7 +200,6 @@ def check_answer(answer: ocsp.OCSPResponse, issued: Issued) -> ocsp.OCSPCertStat
     key = signer.public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
     key.verify(answer.signature, answer.tbs_response_bytes, ec.ECDSA(hashes.SHA256()))
-    return answer.certificate_status
 
 
 @asynccontextmanager
@@ -202,27 +208,35 @@ async def status_service(
     *,
     listen_url: str | None = None,
     environment: Mapping[str, str] | None = None,
-    find_type: Callable[[str], ConnectorType] | None = None,
+    find_type: Callable[[str], ConnectorType] = connector_type,
 ) -> AsyncIterator[StatusService]:
     """Seed the database and serve status from it; with `listen_url` it follows notifications.
 
     Nothing is scheduled: `make_crls` does it.
     """
     await seed(database, environment or {})
-    more = {} if find_type is None else {"find_type": find_type}
-    catalog = Catalog(database, database.clock, listen_url=listen_url, **more)
+    catalog = Catalog(database, database.clock, find_type, listen_url=listen_url)
     await catalog.refresh()
     its = assemble(database, catalog, database.clock, FAST)
     app = StatusApp(catalog, its.crls, its.ocsp, database.clock)
     stopping = asyncio.Event()
     watching = asyncio.create_task(catalog.watch(stopping))
     try:
-        while listen_url is not None and not catalog.in_step():
-            await asyncio.sleep(0.005)
+        if listen_url is not None:
+            await eventually(catalog.in_step)
         yield StatusService(database, catalog, its, app)
     finally:
         stopping.set()
         await watching
+
+
+async def eventually(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait until something holds."""
+    for _ in range(round(seconds * 100)):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"not within {seconds} s")
 
 
 def count_reads(database: Database, table: Table) -> list[None]:

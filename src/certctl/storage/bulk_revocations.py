@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import and_, bindparam, func, insert, select, update
 
 from certctl.domain.revocations import RevocationReason
 from certctl.storage.certificates import CertificateLine, inventory_line, inventory_query
@@ -184,14 +184,14 @@ def _fitting(statement: Select[Any], wanted: RevocationFilter, now_ms: int) -> S
         if value is not None:
             statement = statement.where(certificates.c[column] == value)
     if wanted.name is not None:
-        value = certificate_names.c.value
+        names = certificate_names.c
         fits = (
-            func.substr(value, -len(wanted.name)) == wanted.name
+            and_(names.kind == "dns", names.value.endswith(wanted.name, autoescape=True))
             if wanted.below
-            else value == wanted.name
+            else names.value == wanted.name
         )
         statement = statement.where(
-            certificates.c.id.in_(select(certificate_names.c.certificate_id).where(fits))
+            certificates.c.id.in_(select(names.certificate_id).where(fits))
         )
     if wanted.issued_after is not None:
         statement = statement.where(versions.c.not_before >= wanted.issued_after)

@@ -94,7 +94,7 @@ _SERIALS = (
     select(revocations.c.serial, revocations.c.revoked_at, revocations.c.reason)
     .where(
         revocations.c.issuer_id == bindparam("issuer_id"),
-        revocations.c.not_after >= bindparam("not_before"),
+        revocations.c.not_after >= bindparam("ends_from"),
         IS_REVOKED,
     )
     .execution_options(yield_per=_SOME)
@@ -106,11 +106,11 @@ def crl_entries(
 ) -> Iterator[CrlEntry]:
     """What an issuer's next CRL lists, some rows at a time.
 
-    One that expired is on one more CRL (RFC 5280 §3.3): `ca.crl.keeps_entry` as a condition.
+    One that expired is on one more CRL (RFC 5280 §3.3): `ca.crl.keeps_entry` as a condition, in
+    whole seconds too.
     """
-    rows = connection.execute(
-        _SERIALS, {"issuer_id": issuer_id, "not_before": previous_this_update or 0}
-    )
+    ends_from = 0 if previous_this_update is None else previous_this_update // 1000 * 1000
+    rows = connection.execute(_SERIALS, {"issuer_id": issuer_id, "ends_from": ends_from})
     for serial, revoked_at, reason in rows:
         yield CrlEntry(int(serial, 16), revoked_at, RevocationReason(reason))
 
