@@ -12,9 +12,9 @@ from sqlalchemy import insert, select, text
 from certctl.domain.errors import Conflict, Unavailable
 from certctl.storage import tables
 from certctl.storage.audit import verify
-from certctl.storage.certificates import DUPLICATE_SERIAL
 from certctl.storage.database import Duplicate
 from certctl.storage.orders import DUPLICATE_KEY
+from certctl.storage.versions import DUPLICATE_SERIAL
 from certctl.storage.writer import MAX_BATCH
 from tests.storage.samples import (
     CHAIN_ID,

@@ -35,10 +35,11 @@ if TYPE_CHECKING:
     from certctl.schemas.certificates import CertificateStatus
     from certctl.storage.audit import StoredEvent
     from certctl.storage.bulk_revocations import BulkRecord
-    from certctl.storage.certificates import CertificateLine, CertificateRecord, VersionRecord
+    from certctl.storage.certificates import CertificateLine, CertificateRecord
     from certctl.storage.orders import AttemptRecord, OrderRecord
     from certctl.storage.profiles import ProfileRecord
     from certctl.storage.revocations import RevocationRecord
+    from certctl.storage.versions import VersionRecord
 
 
 def _name(stored: str) -> str:

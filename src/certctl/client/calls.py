@@ -65,34 +65,28 @@ class Calls:
         path: str,
         body: BaseModel | None = None,
         *,
-        params: Mapping[str, str | int | None] | None = None,
         headers: Mapping[str, str] | None = None,
         answer_within: float = ANSWER_SECONDS,
-        harmless: bool = True,
+        repeatable: bool = True,
     ) -> httpx2.Response:
         """Send, and send again where the answer was lost or the server is away for a moment.
 
-        `harmless` says that doing it twice is the same as doing it once. Where it is not, it is
-        sent again only if it certainly was not carried out.
+        What is not `repeatable`, because doing it twice is more than doing it once, is sent again
+        only where it certainly was not done.
         """
         failures = 0
         uncertain = False
         while True:
             try:
                 return self._connection.send(
-                    "POST",
-                    path,
-                    params=params,
-                    body=body,
-                    headers=headers,
-                    answer_within=answer_within,
+                    "POST", path, body=body, headers=headers, answer_within=answer_within
                 )
             except ClientError as error:
                 failures += 1
                 # What a lost answer may have done, no later refusal undoes.
                 uncertain = error.uncertain = error.uncertain or uncertain
                 pause = None
-                if _may_pass(error) and (harmless or not uncertain):
+                if _may_pass(error) and (repeatable or not uncertain):
                     retry_after = error.retry_after if isinstance(error, ApiError) else None
                     pause = self._retry.delay(failures, _chance.random(), retry_after)
                 if pause is None:

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from certctl.domain.polling import PollSchedule
     from certctl.lifecycle.catalog import Catalog
     from certctl.lifecycle.outcomes import Action, Decision
-    from certctl.storage.certificates import VersionRecord
     from certctl.storage.database import Database, SqlRow, Transaction
     from certctl.storage.orders import OrderRecord
+    from certctl.storage.versions import VersionRecord
 
 log = structlog.get_logger(__name__)
 

@@ -26,10 +26,11 @@ from certctl.storage.bulk_revocations import (
     load_bulk,
     store_bulk,
 )
-from certctl.storage.certificates import mark_revoked, valid_versions
+from certctl.storage.certificates import mark_revoked
 from certctl.storage.database import Duplicate
 from certctl.storage.orders import cancel_unsent_orders
 from certctl.storage.revocations import count_by_state, revoked_among
+from certctl.storage.versions import valid_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -19,13 +19,9 @@ from certctl.lifecycle.issuance import check_csr, issuance_request, issue_now
 from certctl.lifecycle.requests import encode_request
 from certctl.lifecycle.versions import version_record
 from certctl.pki.requests import parse_request
-from certctl.storage.certificates import (
-    CertificateRecord,
-    VersionRecord,
-    certificate_rows,
-    version_rows,
-)
+from certctl.storage.certificates import CertificateRecord, certificate_rows
 from certctl.storage.orders import OrderRecord, order_row
+from certctl.storage.versions import VersionRecord, version_rows
 
 if TYPE_CHECKING:
     from certctl.connectors.contract import IssuanceRequest

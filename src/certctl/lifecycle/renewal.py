@@ -27,10 +27,8 @@ from certctl.pki.keys import spki_of
 from certctl.pki.requests import load_request, parse_request
 from certctl.storage.certificates import (
     CertificateRecord,
-    VersionRecord,
     add_version,
     get_certificate,
-    list_versions,
     lock_certificate,
 )
 from certctl.storage.database import Duplicate
@@ -43,6 +41,7 @@ from certctl.storage.orders import (
     open_order_of,
     supply_csr,
 )
+from certctl.storage.versions import VersionRecord, list_versions
 
 if TYPE_CHECKING:
     from certctl.connectors.contract import IssuanceRequest

@@ -18,14 +18,7 @@ from certctl.domain.revocations import (
     RevocationReason,
     RevocationState,
 )
-from certctl.storage.certificates import (
-    ValidVersion,
-    get_certificate,
-    get_version,
-    lock_certificate,
-    mark_revoked,
-    valid_versions,
-)
+from certctl.storage.certificates import get_certificate, lock_certificate, mark_revoked
 from certctl.storage.crls import mark_crl_due
 from certctl.storage.database import Duplicate
 from certctl.storage.orders import cancel_unsent_orders
@@ -35,6 +28,7 @@ from certctl.storage.revocations import (
     lock_revocations_of,
     restart_revocation,
 )
+from certctl.storage.versions import ValidVersion, get_version, valid_versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,8 +38,9 @@ if TYPE_CHECKING:
     from certctl.lifecycle.access import Actor
     from certctl.lifecycle.catalog import Catalog
     from certctl.lifecycle.scheduler import Scheduler
-    from certctl.storage.certificates import CertificateRecord, VersionRecord
+    from certctl.storage.certificates import CertificateRecord
     from certctl.storage.database import Connection, Database, Transaction
+    from certctl.storage.versions import VersionRecord
 
 
 class Revocations:

@@ -35,9 +35,10 @@ from certctl.domain.revocations import (
 )
 from certctl.lifecycle import outcomes
 from certctl.lifecycle.access import SYSTEM
-from certctl.storage.certificates import get_version, mark_released
+from certctl.storage.certificates import mark_released
 from certctl.storage.crls import mark_crl_due
 from certctl.storage.revocations import delete_revocation, load_revocation, store_revocation
+from certctl.storage.versions import get_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,9 +47,9 @@ if TYPE_CHECKING:
     from certctl.domain.clock import Clock
     from certctl.domain.polling import PollSchedule
     from certctl.lifecycle.catalog import Catalog
-    from certctl.storage.certificates import VersionRecord
     from certctl.storage.database import Connection, Database, SqlRow, Transaction
     from certctl.storage.revocations import RevocationRecord
+    from certctl.storage.versions import VersionRecord
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from certctl.domain.clock import to_ms
 from certctl.domain.ids import sibling_id
 from certctl.domain.serials import serial_hex
 from certctl.pki.certificates import chain_pem
-from certctl.storage.certificates import VersionRecord
+from certctl.storage.versions import VersionRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

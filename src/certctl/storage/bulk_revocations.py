@@ -190,9 +190,7 @@ def _fitting(statement: Select[Any], wanted: RevocationFilter, now_ms: int) -> S
             if wanted.below
             else names.value == wanted.name
         )
-        statement = statement.where(
-            certificates.c.id.in_(select(names.certificate_id).where(fits))
-        )
+        statement = statement.where(certificates.c.id.in_(select(names.certificate_id).where(fits)))
     if wanted.issued_after is not None:
         statement = statement.where(versions.c.not_before >= wanted.issued_after)
     if wanted.issued_before is not None:

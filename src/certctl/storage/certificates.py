@@ -8,40 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, insert, select, update
 
-from certctl.storage import tables
 from certctl.storage.revocations import revocations_of
 from certctl.storage.tables import certificate_names, certificates, chains, orders, versions
+from certctl.storage.versions import VERSION, VersionRecord, load_version, version_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sqlalchemy import Connection, Select, Table
-    from sqlalchemy import Row as SqlRow
 
     from certctl.domain.names import Name
     from certctl.storage.database import Row, Transaction
-    from certctl.storage.revocations import RevocationRecord
-
-DUPLICATE_SERIAL = "uq_versions_issuer_id_serial"
-
-
-@dataclass(slots=True)
-class VersionRecord:
-    """One X.509 certificate. Times in milliseconds."""
-
-    id: str
-    certificate_id: str
-    issuer_id: str
-    order_id: str
-    serial: str
-    not_before: int
-    not_after: int
-    der: bytes
-    chain_id: str
-    chain: str
-    reference: str | None
-    created_at: int
-    revocation: RevocationRecord | None = None
 
 
 @dataclass(slots=True)
@@ -120,29 +97,6 @@ def certificate_rows(
         for name in names
     ]
     return rows
-
-
-def version_rows(version: VersionRecord) -> list[tuple[Table, Row]]:
-    """The rows of a new version; its chain is stored once, whoever comes first."""
-    return [
-        (chains, {"id": version.chain_id, "pem": version.chain}),
-        (
-            versions,
-            {
-                "id": version.id,
-                "certificate_id": version.certificate_id,
-                "issuer_id": version.issuer_id,
-                "order_id": version.order_id,
-                "serial": version.serial,
-                "not_before": version.not_before,
-                "not_after": version.not_after,
-                "der": version.der,
-                "chain_id": version.chain_id,
-                "reference": version.reference,
-                "created_at": version.created_at,
-            },
-        ),
-    ]
 
 
 _SET_VERSION = (
@@ -243,37 +197,6 @@ def mark_released(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ValidVersion:
-    """A version that has not expired, revoked or not."""
-
-    id: str
-    certificate_id: str
-    issuer_id: str
-    serial: str
-    not_after: int
-
-
-_VALID = select(
-    versions.c.id,
-    versions.c.certificate_id,
-    versions.c.issuer_id,
-    versions.c.serial,
-    versions.c.not_after,
-).where(
-    versions.c.certificate_id.in_(bindparam("ids", expanding=True)),
-    versions.c.not_after >= bindparam("now"),
-)
-
-
-def valid_versions(
-    connection: Connection, certificate_ids: Sequence[str], now_ms: int
-) -> list[ValidVersion]:
-    """The versions of these certificates that have not expired, by id."""
-    rows = connection.execute(_VALID, {"ids": list(certificate_ids), "now": now_ms})
-    return sorted((ValidVersion(*row) for row in rows), key=lambda version: version.id)
-
-
 _NEWEST_ORDER = (
     select(orders.c.id)
     .where(orders.c.certificate_id == certificates.c.id)
@@ -286,23 +209,6 @@ _GET = select(certificates, _NEWEST_ORDER.label("newest_order_id")).where(
 )
 
 
-def _version(row: SqlRow[Any]) -> VersionRecord:
-    return VersionRecord(
-        id=row.id,
-        certificate_id=row.certificate_id,
-        issuer_id=row.issuer_id,
-        order_id=row.order_id,
-        serial=row.serial,
-        not_before=row.not_before,
-        not_after=row.not_after,
-        der=row.der,
-        chain_id=row.chain_id,
-        chain=row.pem,
-        reference=row.reference,
-        created_at=row.created_at,
-    )
-
-
 def get_certificate(connection: Connection, certificate_id: str) -> CertificateRecord | None:
     """One certificate with its newest version, or None."""
     row = connection.execute(_GET, {"which": certificate_id}).first()
@@ -310,7 +216,7 @@ def get_certificate(connection: Connection, certificate_id: str) -> CertificateR
         return None
     version = None
     if row.version_id is not None:
-        version = _version(connection.execute(_VERSION, {"which": row.version_id}).one())
+        version = load_version(connection.execute(VERSION, {"which": row.version_id}).one())
         if row.status == "revoked":
             version.revocation = revocations_of(connection, row.id).get(version.id)
     return CertificateRecord(
@@ -328,46 +234,6 @@ def get_certificate(connection: Connection, certificate_id: str) -> CertificateR
         version=version,
         order_id=row.newest_order_id,
     )
-
-
-_WITH_CHAIN = select(versions, tables.chains.c.pem).join(
-    tables.chains, tables.chains.c.id == versions.c.chain_id
-)
-_VERSION = _WITH_CHAIN.where(versions.c.id == bindparam("which"))
-_VERSIONS = (
-    _WITH_CHAIN.where(versions.c.certificate_id == bindparam("which"))
-    .order_by(versions.c.id.desc())
-    .limit(bindparam("limit"))
-)
-_VERSIONS_AFTER = _VERSIONS.where(versions.c.id < bindparam("before"))
-
-
-def get_version(
-    connection: Connection, certificate_id: str, version_id: str
-) -> VersionRecord | None:
-    """One version of a certificate, with its revocation; None if there is none."""
-    row = connection.execute(_VERSION, {"which": version_id}).first()
-    if row is None or row.certificate_id != certificate_id:
-        return None
-    version = _version(row)
-    version.revocation = revocations_of(connection, certificate_id).get(version.id)
-    return version
-
-
-def list_versions(
-    connection: Connection, certificate_id: str, *, limit: int, before: str | None = None
-) -> list[VersionRecord]:
-    """A certificate's versions with ids below `before`, newest first, with their revocations."""
-    values: dict[str, Any] = {"which": certificate_id, "limit": limit}
-    if before is None:
-        rows = connection.execute(_VERSIONS, values)
-    else:
-        rows = connection.execute(_VERSIONS_AFTER, {**values, "before": before})
-    found = [_version(row) for row in rows]
-    revoked = revocations_of(connection, certificate_id)
-    for version in found:
-        version.revocation = revoked.get(version.id)
-    return found
 
 
 _LIST = (

@@ -21,8 +21,9 @@ from certctl.lifecycle.revocations import certificate_not_found
 from certctl.schemas.certificates import CertificateView, RenewRequest, VersionView
 from certctl.schemas.common import Page
 from certctl.schemas.revocations import RevokeRequest
-from certctl.storage.certificates import VersionRecord, get_certificate, list_versions
+from certctl.storage.certificates import get_certificate
 from certctl.storage.database import Connection
+from certctl.storage.versions import VersionRecord, list_versions
 
 router = APIRouter(prefix="/certificates/{certificate_id}", tags=["certificates"])
 
