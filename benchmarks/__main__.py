@@ -6,21 +6,25 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import issuance, memory, startup
+from benchmarks import issuance, memory, revocation, startup
 from benchmarks.core_limit import core_limit
+
+_PARTS = ("issuance", "revocation", "startup", "memory")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="per measured row")
-    parser.add_argument("--only", choices=["issuance", "startup", "memory"], action="append")
+    parser.add_argument("--only", choices=_PARTS, action="append")
     options = parser.parse_args()
-    chosen = options.only or ["issuance", "startup", "memory"]
+    chosen = options.only or _PARTS
     with tempfile.TemporaryDirectory(prefix="certctl-bench-") as folder:
         if "issuance" in chosen:
             limit = core_limit(options.seconds)
             print(f"one core's limit: {limit:,.0f}/s (parse, verify, build, sign, encode; P-256)")
             issuance.run(Path(folder), limit, options.seconds)
+        if "revocation" in chosen:
+            revocation.run(Path(folder))
         if "startup" in chosen:
             startup.run(Path(folder))
         if "memory" in chosen:

@@ -13,14 +13,18 @@ import statistics
 import sys
 import time
 from functools import partial
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 WARM_UP_SECONDS = 1.0
 
@@ -43,14 +47,19 @@ def make_csrs(count: int) -> list[str]:
     return csrs
 
 
-class _Client(asyncio.Protocol):
-    """One keep-alive connection that sends a request as soon as the last one is answered."""
+class Client(asyncio.Protocol):
+    """One keep-alive connection that sends a request as soon as the last one is answered.
 
-    def __init__(self, heads: str, bodies: list[bytes], until: float) -> None:
-        self._heads = heads
-        self._bodies = bodies
+    It ends when there are no more requests, or at `until` (of `time.perf_counter`). `times` holds
+    when each request began and how long its answer took, in seconds.
+    """
+
+    def __init__(
+        self, requests: Iterator[bytes], until: float, answers: Callable[[bytes], object]
+    ) -> None:
+        self._requests = requests
         self._until = until
-        self._run = secrets.token_hex(8)
+        self._answers = answers
         self._received = b""
         self._begun = 0.0
         self.times: list[tuple[float, float]] = []
@@ -61,11 +70,13 @@ class _Client(asyncio.Protocol):
         self._send()
 
     def _send(self) -> None:
-        number = len(self.times)
-        body = self._bodies[number % len(self._bodies)]
-        key = f"Idempotency-Key: {self._run}-{number}\r\nContent-Length: {len(body)}\r\n\r\n"
+        request = next(self._requests, None)
+        if request is None:
+            self._transport.close()
+            self.done.set_result(None)
+            return
         self._begun = time.perf_counter()
-        self._transport.write(f"{self._heads}{key}".encode() + body)
+        self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self._received += data
@@ -76,11 +87,12 @@ class _Client(asyncio.Protocol):
         length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
         if len(self._received) < end + 4 + length:
             return
-        if head[9:12] != b"201":
+        if head[9:10] != b"2":
             self.done.set_exception(SystemExit(f"unexpected answer: {self._received[:400]!r}"))
             return
-        self._received = b""
         now = time.perf_counter()
+        self._answers(self._received[end + 4 :])
+        self._received = b""
         self.times.append((self._begun, now - self._begun))
         if now < self._until:
             self._send()
@@ -93,37 +105,66 @@ class _Client(asyncio.Protocol):
             self.done.set_exception(SystemExit(f"the connection was lost: {error}"))
 
 
-async def _load(url: str, ca: str, key: str, clients: int, seconds: float) -> dict[str, float]:
-    context = ssl.create_default_context(cafile=ca)
-    heads = (
-        "POST /api/v1/certificates HTTP/1.1\r\nHost: localhost\r\n"
-        f"Authorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+def post(path: str, key: str, body: bytes, more: str = "") -> bytes:
+    """One request as it goes over the wire."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n{more}\r\n"
     )
+    return head.encode() + body
+
+
+def issuances(key: str, first: int = 0) -> Iterator[bytes]:
+    """Endless requests for certificates, each with an idempotency key of its own."""
+    run = secrets.token_hex(8)
     bodies = [
         json.dumps({"issuer_id": "iss-local", "csr": csr, "owner": "bench"}).encode()
         for csr in make_csrs(100)
     ]
-    start = time.perf_counter() + WARM_UP_SECONDS
+    for number in count(first):
+        more = f"Idempotency-Key: {run}-{number}\r\n"
+        yield post("/api/v1/certificates", key, bodies[number % len(bodies)], more)
+
+
+async def run_clients(
+    url: str,
+    ca: str,
+    requests: Sequence[Iterator[bytes]],
+    *,
+    start: float,
+    until: float,
+    answers: Callable[[bytes], object] = len,
+) -> list[float]:
+    """Run one client for each iterator; the sorted times of what began after `start`."""
+    context = ssl.create_default_context(cafile=ca)
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
     running = []
-    for index in range(clients):
-        own = bodies[index:] + bodies[:index]
-        make = partial(_Client, heads, own, start + seconds)
+    for own in requests:
+        make = partial(Client, own, until, answers)
         running.append(
             await loop.create_connection(
                 make, parts.hostname or "localhost", parts.port or 443, ssl=context
             )
         )
     await asyncio.gather(*(client.done for _, client in running))
-    counted = sorted(
-        took for _, client in running for begun, took in client.times if begun >= start
-    )
+    return sorted(took for _, client in running for begun, took in client.times if begun >= start)
+
+
+def figures(times: list[float], seconds: float) -> dict[str, float]:
+    """What is printed of them."""
     return {
-        "per_second": len(counted) / seconds,
-        "p50_ms": statistics.median(counted) * 1000,
-        "p99_ms": counted[int(len(counted) * 0.99)] * 1000,
+        "per_second": len(times) / seconds,
+        "p50_ms": statistics.median(times) * 1000,
+        "p99_ms": times[int(len(times) * 0.99)] * 1000,
     }
+
+
+async def _load(url: str, ca: str, key: str, clients: int, seconds: float) -> dict[str, float]:
+    shared = [issuances(key, first) for first in range(clients)]
+    start = time.perf_counter() + WARM_UP_SECONDS
+    times = await run_clients(url, ca, shared, start=start, until=start + seconds)
+    return figures(times, seconds)
 
 
 def main() -> None:

@@ -252,7 +252,7 @@ class Advance:
         connector = self.catalog.issuer(version.issuer_id).connector
         reason = RevocationReason.CESSATION_OF_OPERATION
         Recorder(SYSTEM.id, reason, now_ms, connector).revoke(
-            transaction, version.certificate_id, version.id
+            transaction, version.certificate_id, version.id, version.id
         )
 
     def _event(self, order: OrderRecord, version: VersionRecord | None) -> AuditEvent:

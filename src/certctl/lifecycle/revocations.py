@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from enum import Enum, auto
-from functools import partial
 from typing import TYPE_CHECKING
 
 from certctl.connectors.contract import SignsStatus
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from certctl.lifecycle.access import Actor
     from certctl.lifecycle.catalog import Catalog
     from certctl.lifecycle.scheduler import Scheduler
-    from certctl.storage.certificates import CertificateRecord
+    from certctl.storage.certificates import CertificateRecord, CertificateState
     from certctl.storage.database import Connection, Database, Transaction
     from certctl.storage.versions import VersionRecord
 
@@ -76,22 +75,24 @@ class Revocations:
         NotFound, InvalidInput where the CA has no holds, Conflict where there is nothing to revoke
         or another reason is recorded.
         """
-        connector = await self._connector(certificate_id)
-        on_hold = reason is RevocationReason.CERTIFICATE_HOLD
-        if on_hold and connector is not None and not connector.abilities.hold:
-            raise InvalidInput(
-                "hold-not-supported",
-                "this issuer cannot put a certificate on hold",
-                field="reason",
-                hint="revoke it for good, with another reason",
-            )
-        recorder = Recorder(actor.id, reason, self._clock.now_ms(), connector)
-        write = partial(recorder.revoke, certificate_id=certificate_id, version_id=version_id)
+        now = self._clock.now_ms()
+
+        def write(transaction: Transaction) -> tuple[CertificateRecord, bool]:
+            certificate = _lock(transaction, certificate_id)
+            connector = self._catalog.issuer(certificate.issuer_id).connector
+            _check_hold(connector, reason)
+            recorder = Recorder(actor.id, reason, now, connector)
+            recorder.revoke(transaction, certificate_id, certificate.version_id, version_id)
+            return _present(transaction.connection, certificate_id), recorder.has_to_tell
+
         try:
-            await self._database.write(write)
+            found, has_to_tell = await self._database.write(write)
         except Duplicate:  # another process was faster: now there is a row to look at
-            await self._database.write(write)
-        return await self._told(certificate_id)
+            found, has_to_tell = await self._database.write(write)
+        self._forget_answers()
+        if has_to_tell:
+            self._scheduler.wake()
+        return found
 
     async def release(
         self, actor: Actor, certificate_id: str, version_id: str | None = None
@@ -100,15 +101,18 @@ class Revocations:
 
         Raises NotFound, and Conflict where no hold is in effect.
         """
-        connector = await self._connector(certificate_id)
         now = self._clock.now_ms()
 
-        def write(transaction: Transaction) -> None:
+        def write(transaction: Transaction) -> CertificateRecord:
+            certificate = _lock(transaction, certificate_id)
+            connector = self._catalog.issuer(certificate.issuer_id).connector
             recorder = Recorder(actor.id, RevocationReason.CERTIFICATE_HOLD, now, connector)
             recorder.release(transaction, certificate_id, version_id)
+            return _present(transaction.connection, certificate_id)
 
-        await self._database.write(write)
-        return await self._told(certificate_id)
+        found = await self._database.write(write)
+        self._scheduler.wake()
+        return found
 
     async def version(self, certificate_id: str, version_id: str) -> VersionRecord:
         """One version of a certificate; NotFound if there is none."""
@@ -121,29 +125,36 @@ class Revocations:
 
         return await self._database.read(load)
 
-    async def _connector(self, certificate_id: str) -> Connector | None:
-        certificate = await self._certificate(certificate_id)
-        if certificate.version is None:
-            raise Conflict(
-                "certificate-not-issued",
-                "the CA has not issued this certificate yet: there is nothing to revoke",
-                hint=f"cancel its order: POST /api/v1/orders/{certificate.order_id}/cancel",
-            )
-        return self._catalog.issuer(certificate.issuer_id).connector
 
-    async def _told(self, certificate_id: str) -> CertificateRecord:
-        self._forget_answers()
-        self._scheduler.wake()
-        return await self._certificate(certificate_id)
+def _lock(transaction: Transaction, certificate_id: str) -> CertificateState:
+    certificate = lock_certificate(transaction, certificate_id)
+    if certificate is None:
+        raise certificate_not_found()
+    if certificate.version_id is None:
+        raise Conflict(
+            "certificate-not-issued",
+            "the CA has not issued this certificate yet: there is nothing to revoke",
+            hint="cancel its order: POST /api/v1/orders/{id}/cancel",
+        )
+    return certificate
 
-    async def _certificate(self, certificate_id: str) -> CertificateRecord:
-        def load(connection: Connection) -> CertificateRecord:
-            found = get_certificate(connection, certificate_id)
-            if found is None:
-                raise certificate_not_found()
-            return found
 
-        return await self._database.read(load)
+def _present(connection: Connection, certificate_id: str) -> CertificateRecord:
+    found = get_certificate(connection, certificate_id)
+    if found is None:
+        raise certificate_not_found()
+    return found
+
+
+def _check_hold(connector: Connector | None, reason: RevocationReason) -> None:
+    on_hold = reason is RevocationReason.CERTIFICATE_HOLD
+    if on_hold and connector is not None and not connector.abilities.hold:
+        raise InvalidInput(
+            "hold-not-supported",
+            "this issuer cannot put a certificate on hold",
+            field="reason",
+            hint="revoke it for good, with another reason",
+        )
 
 
 class _Again(Enum):
@@ -173,14 +184,17 @@ class Recorder:
         self._now = now_ms
         self._bulk_id = bulk_id
         # Our own CA has nobody to tell: what is recorded is what it says.
-        self._internal = connector is not None and connector.recovery is Recovery.INTERNAL
+        self.has_to_tell = connector is None or connector.recovery is not Recovery.INTERNAL
         self._signs = isinstance(connector, SignsStatus)
 
-    def revoke(self, transaction: Transaction, certificate_id: str, version_id: str | None) -> None:
-        """Revoke one version, or all that have not expired."""
-        certificate = lock_certificate(transaction, certificate_id)
-        if certificate is None:
-            raise certificate_not_found()
+    def revoke(
+        self,
+        transaction: Transaction,
+        certificate_id: str,
+        newest_version_id: str | None,
+        version_id: str | None,
+    ) -> None:
+        """Revoke one version of a locked certificate, or all that have not expired."""
         existing = lock_revocations_of(transaction, certificate_id)
         valid = valid_versions(transaction.connection, [certificate_id], self._now)
         if version_id is not None:
@@ -205,7 +219,7 @@ class Recorder:
                 hint="a recorded reason is not changed; only a hold can be made final",
             )
         self.revoke_versions(transaction, new)
-        if certificate.version_id in {version.id for version in new}:
+        if newest_version_id in {version.id for version in new}:
             mark_revoked(transaction, [certificate_id], self._now)
             cancel_unsent_orders(transaction, [certificate_id], self._now)
         if _Again.CHANGED in again:
@@ -223,8 +237,6 @@ class Recorder:
         self, transaction: Transaction, certificate_id: str, version_id: str | None
     ) -> None:
         """Begin the end of a hold; the step that the scheduler takes ends it."""
-        if lock_certificate(transaction, certificate_id) is None:
-            raise certificate_not_found()
         found = lock_revocations_of(transaction, certificate_id)
         chosen = [record for key, record in found.items() if version_id in {None, key}]
         held = [record for record in chosen if record.reason is self._reason]
@@ -254,7 +266,7 @@ class Recorder:
         return _Again.CHANGED
 
     def _restarted(self, record: RevocationRecord, action: RevocationAction) -> RevocationRecord:
-        done = self._internal and action is RevocationAction.REVOKE
+        done = not self.has_to_tell and action is RevocationAction.REVOKE
         return replace(
             record,
             action=action,
@@ -268,7 +280,7 @@ class Recorder:
         )
 
     def _record(self, version: ValidVersion) -> RevocationRecord:
-        state = RevocationState.CONFIRMED if self._internal else RevocationState.REQUESTED
+        state = RevocationState.REQUESTED if self.has_to_tell else RevocationState.CONFIRMED
         return RevocationRecord(
             id=new_id("rev", self._now),
             version_id=version.id,
@@ -285,7 +297,7 @@ class Recorder:
             bulk_id=self._bulk_id,
             revoked_at=self._now,
             requested_at=self._now,
-            due_at=None if self._internal else self._now,
+            due_at=self._now if self.has_to_tell else None,
             epoch=0,
             created_at=self._now,
             updated_at=self._now,

@@ -149,12 +149,13 @@ def mark_failed(transaction: Transaction, certificate_id: str, now_ms: int) -> N
 class CertificateState:
     """What decides about a certificate's next step."""
 
+    issuer_id: str
     status: str
     version_id: str | None
 
 
 _LOCK = (
-    select(certificates.c.status, certificates.c.version_id)
+    select(certificates.c.issuer_id, certificates.c.status, certificates.c.version_id)
     .where(certificates.c.id == bindparam("which"))
     .with_for_update()
 )
@@ -163,7 +164,7 @@ _LOCK = (
 def lock_certificate(transaction: Transaction, certificate_id: str) -> CertificateState | None:
     """How a certificate stands, held until the transaction ends; None if there is none."""
     row = transaction.execute(_LOCK, {"which": certificate_id}).first()
-    return None if row is None else CertificateState(row.status, row.version_id)
+    return None if row is None else CertificateState(*row)
 
 
 _REVOKED = (
