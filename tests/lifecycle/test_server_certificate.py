@@ -83,6 +83,23 @@ async def test_it_is_renewed_in_time_and_changed_live(
         assert len(listed) == 2
 
 
+async def test_a_revoked_one_is_replaced(database: Database, tmp_path: Path) -> None:
+    async with control_plane(database, tmp_path, run_scheduler=False) as plane:
+        tls = ServerTls(own(plane), tmp_path)
+        await tls.load()
+        listener = tls.listener_context()
+        first = handshake(listener, tmp_path)
+        (row,) = (await plane.client.get("/api/v1/certificates")).json()["data"]
+        assert row["serial"] == f"{first.serial_number:x}"
+        await plane.client.post(
+            f"/api/v1/certificates/{row['id']}/revoke", json={"reason": "keyCompromise"}
+        )
+        await tls.load()
+        second = handshake(listener, tmp_path)
+        assert second.serial_number != first.serial_number
+        assert second.public_key() != first.public_key()
+
+
 async def test_processes_share_one_certificate(database: Database, tmp_path: Path) -> None:
     async with control_plane(database, tmp_path, run_scheduler=False) as plane:
         pairs = {(await own(plane).current()).certificates for _ in range(3)}

@@ -26,6 +26,7 @@ from certctl.connectors.contract import ExposesChain
 from certctl.domain.clock import to_ms
 from certctl.domain.errors import CertctlError, Misconfigured
 from certctl.domain.names import parse_name
+from certctl.domain.serials import serial_hex
 from certctl.lifecycle.access import SYSTEM
 from certctl.lifecycle.catalog import pause
 from certctl.lifecycle.enrolment import EnrolmentRequest
@@ -34,6 +35,7 @@ from certctl.pki.certificates import chain_pem, split_pem_certificates, to_pem
 from certctl.pki.request_builder import build_request
 from certctl.storage.files import replace_file
 from certctl.storage.sealed_values import StoredState, swap
+from certctl.storage.statuses import find_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,11 +111,13 @@ class OwnCertificate:
         self._slot = f"tls:{digest[:32]}"
 
     async def current(self) -> KeyPair:
-        """The stored pair, or a new one when it is missing, nearly over or of another CA."""
+        """The stored pair, or a new one when it is missing, nearly over, revoked, of another CA."""
         state = StoredState(self._database, "server")
         stored = await state.get(self._slot)
-        if stored is not None and not self._is_due(_unpack(stored)):
-            return _unpack(stored)
+        if stored is not None:
+            pair = _unpack(stored)
+            if not self._is_due(pair) and not await self._is_revoked(pair):
+                return pair
         made = _pack(await self._make())
         # Processes may get here together; the first one's certificate is everybody's.
         kept = await swap(self._database, "server", self._slot, expected=stored, new=made)
@@ -128,6 +132,14 @@ class OwnCertificate:
         if not isinstance(issuer.connector, ExposesChain) or not chain:
             return False
         return issuer.connector.chain()[0] != chain[0]
+
+    async def _is_revoked(self, pair: KeyPair) -> bool:
+        leaf = split_pem_certificates(pair.certificates)[0]
+        serial = serial_hex(leaf.serial_number)
+        status = await self._database.read(
+            lambda connection: find_status(connection, LOCAL_ISSUER_ID, serial)
+        )
+        return status is not None and status.revoked_at is not None
 
     async def _make(self) -> KeyPair:
         key = ec.generate_private_key(ec.SECP256R1())
