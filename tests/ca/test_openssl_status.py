@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certctl.ca.ocsp import CertificateStatus, Good, OcspSigner, Revoked, Unknown
@@ -17,8 +17,16 @@ from certctl.domain.clock import SystemClock, to_ms
 from certctl.domain.keys import KeyType
 from certctl.domain.revocations import RevocationReason
 from certctl.pki.certificates import chain_pem, to_pem
+from certctl.pki.ocsp import BadQuery, OcspError, parse_query
 from tests.ca.status import DAY_MS, HOUR_MS, make_crl, make_query, revoked
-from tests.support.pki import NOW_MS, STATUS, make_authority, make_leaf, make_live_authority
+from tests.support.pki import (
+    NOW_MS,
+    STATUS,
+    make_authority,
+    make_key,
+    make_leaf,
+    make_live_authority,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -166,3 +174,30 @@ def test_ocsp_answer_of_another_ca_is_not_believed(tmp_path: Path) -> None:
     authority, other = make_live_authority(), make_live_authority(KeyType.P384)
     result = ask(tmp_path, authority, live_leaf(authority), Good(), signed_by=other)
     assert "Response Verify Failure" in result.stderr
+
+
+@pytest.mark.parametrize("ca_type", KeyType)
+def test_questions_by_openssl_are_understood(tmp_path: Path, ca_type: KeyType) -> None:
+    authority = make_authority(ca_type, sub=True)
+    write(tmp_path, authority)
+    signer = OcspSigner(authority, NOW_MS)
+    leaf, asker = make_leaf(authority), make_key()
+    path, asked = write_leaf(tmp_path, "leaf", leaf), tmp_path / "query.der"
+    key = asker.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "asker.key").write_bytes(key)
+
+    def ask_openssl(*options: str) -> bytes:
+        about = ["-issuer", str(tmp_path / "ca.pem"), *options, "-cert", path]
+        result = openssl("ocsp", *about, "-reqout", str(asked))
+        assert result.returncode == 0, result.stderr
+        return asked.read_bytes()
+
+    signing = ["-signer", path, "-signkey", str(tmp_path / "asker.key")]
+    for options in ([], ["-no_nonce"], ["-sha256"], ["-sha512", "-no_nonce"], signing):
+        query = parse_query(ask_openssl(*options))
+        assert query.serial == leaf.serial_number
+        assert signer.answers_for(query)
+        assert (query.nonce is None) is ("-no_nonce" in options)
+    with pytest.raises(BadQuery) as caught:
+        parse_query(ask_openssl("-cert", path))
+    assert caught.value.error is OcspError.UNAUTHORIZED

@@ -114,3 +114,13 @@ def test_pem_goes_round() -> None:
 def test_damaged_pem_is_an_error(damage: Any) -> None:
     with pytest.raises(ValueError, match=r".+"):
         split_pem_certificates(damage(to_pem(make_root()[1])))
+
+
+def test_a_certificate_of_an_unknown_version_is_no_certificate() -> None:
+    der = (
+        make_root()[1]
+        .public_bytes(Encoding.DER)
+        .replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07", 1)
+    )
+    with pytest.raises(ValueError, match="version"):
+        split_pem_certificates(to_pem(der))

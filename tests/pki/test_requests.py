@@ -150,3 +150,14 @@ def test_key_identifier_is_rfc7093_method_1(key_type: KeyType) -> None:
         if hashlib.sha1(spki[at:]).digest() == sha1  # noqa: S324
     )
     assert subject_key_identifier(spki) == hashlib.sha256(bits).digest()[:20]
+
+
+def test_request_of_another_version_is_refused() -> None:
+    # RFC 2986 §4.1 knows version 0 only.
+    text = bad_csrs.signed()
+    der = base64.b64decode("".join(text.splitlines()[1:-1]))
+    version = bad_csrs.integer(0)
+    assert der.count(version) == 1
+    with pytest.raises(InvalidInput) as caught:
+        parse_request(bad_csrs.pem(der.replace(version, bad_csrs.integer(32))))
+    assert caught.value.code == "csr-unreadable"

@@ -166,6 +166,7 @@ class StatusService:
         )
         for row in rows:
             await self.its.crls.step(row)
+        await self.catalog.refresh()  # else a notification of it could drop what is asked for next
         return len(rows)
 
     async def crl_row(self) -> CrlRecord:

@@ -54,7 +54,10 @@ def split_pem_certificates(text: str) -> list[x509.Certificate]:
         if not end:
             raise ValueError("a PEM certificate has no END line")
         der = binascii.a2b_base64("".join(body.split()), strict_mode=True)
-        found.append(x509.load_der_x509_certificate(der))
+        try:
+            found.append(x509.load_der_x509_certificate(der))
+        except x509.InvalidVersion as error:  # which is no ValueError
+            raise ValueError("a certificate of an unknown version") from error
     return found
 
 

@@ -171,7 +171,7 @@ def parse_request(text: str, field: str = "csr") -> CertificateRequest:
     der = _der_from_text(text, field)
     try:
         request = x509.load_der_x509_csr(der)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         _refuse(_what_else(der), field)
     return _read(request, der, field, check_signature=True)
 
@@ -230,7 +230,7 @@ def _what_else(der: bytes) -> str:
     """The code for a DER structure that is not a request."""
     try:
         x509.load_der_x509_certificate(der)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         pass
     else:
         return "csr-is-certificate"

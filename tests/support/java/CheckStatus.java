@@ -45,7 +45,7 @@ class CheckStatus {
     CheckStatus() throws Exception {}
 
     public static void main(String[] arguments) throws Exception {
-        URL.setURLStreamHandlerFactory(protocol -> protocol.equals("http") ? new NoNetwork() : null);
+        URL.setURLStreamHandlerFactory(name -> name.equals("http") ? new NoNetwork() : null);
         CheckStatus check = new CheckStatus();
         for (String line : new String(System.in.readAllBytes()).lines().toList()) {
             String[] fields = line.split("\t");
