@@ -164,7 +164,7 @@ _LOCK = (
 def lock_certificate(transaction: Transaction, certificate_id: str) -> CertificateState | None:
     """How a certificate stands, held until the transaction ends; None if there is none."""
     row = transaction.execute(_LOCK, {"which": certificate_id}).first()
-    return None if row is None else CertificateState(*row)
+    return None if row is None else CertificateState(row.issuer_id, row.status, row.version_id)
 
 
 _REVOKED = (

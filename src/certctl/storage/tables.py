@@ -6,6 +6,8 @@ later, so that two versions of certctl can run beside each other on one PostgreS
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -31,6 +33,27 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def _queue_columns() -> list[Column[Any]]:
+    """What makes rows their own queue (see `leases`), and their times."""
+    return [
+        Column("due_at", BigInteger),  # null: nothing to do
+        Column("lease_owner", String(80)),
+        Column("lease_until", BigInteger),
+        Column("epoch", Integer, nullable=False),
+        Column("created_at", BigInteger, nullable=False),
+        Column("updated_at", BigInteger, nullable=False),
+    ]
+
+
+def _index_where_set(column: Column[Any]) -> None:
+    """An index of the rows where the column is not null, which are few."""
+    where = column.is_not(None)
+    Index(
+        f"ix_{column.table.name}_{column.name}", column, sqlite_where=where, postgresql_where=where
+    )
+
 
 # One row, one number: grows whenever something that processes keep in memory has changed.
 changes = Table(
@@ -109,12 +132,7 @@ certificates = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
 )
-Index(
-    "ix_certificates_renew_at",
-    certificates.c.renew_at,
-    sqlite_where=certificates.c.renew_at.is_not(None),
-    postgresql_where=certificates.c.renew_at.is_not(None),
-)
+_index_where_set(certificates.c.renew_at)
 
 # For finding certificates by name; the certificate's own row has the list in its order.
 certificate_names = Table(
@@ -167,19 +185,9 @@ orders = Table(
     Column("problem", Text),  # why it is where it is, in words
     Column("attempts", Integer, nullable=False),
     Column("accepted_at", BigInteger),  # when the CA took it
-    Column("due_at", BigInteger),  # null: nothing to do
-    Column("lease_owner", String(80)),
-    Column("lease_until", BigInteger),
-    Column("epoch", Integer, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
+    *_queue_columns(),
 )
-Index(
-    "ix_orders_due_at",
-    orders.c.due_at,
-    sqlite_where=orders.c.due_at.is_not(None),
-    postgresql_where=orders.c.due_at.is_not(None),
-)
+_index_where_set(orders.c.due_at)
 # Not `IN (…)`: SQLite would build its list anew for every order.
 _OPEN = text(
     "state = 'awaiting_csr' OR state = 'ready' OR state = 'submitting'"
@@ -226,23 +234,13 @@ revocations = Table(
     Column("bulk_id", String(80)),  # the bulk revocation that it is part of
     Column("revoked_at", BigInteger, nullable=False),
     Column("requested_at", BigInteger, nullable=False),  # of what the CA is told now
-    Column("due_at", BigInteger),  # null: nothing to do
-    Column("lease_owner", String(80)),
-    Column("lease_until", BigInteger),
-    Column("epoch", Integer, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
+    *_queue_columns(),
 )
 Index("ix_revocations_certificate_id", revocations.c.certificate_id)
 # For CRLs, which leave out what has expired.
 Index("ix_revocations_issuer_id_not_after", revocations.c.issuer_id, revocations.c.not_after)
-for _column in (revocations.c.due_at, revocations.c.bulk_id):
-    Index(
-        f"ix_revocations_{_column.name}",
-        _column,
-        sqlite_where=_column.is_not(None),
-        postgresql_where=_column.is_not(None),
-    )
+_index_where_set(revocations.c.due_at)
+_index_where_set(revocations.c.bulk_id)
 
 # Many certificates revoked by one request, some at a time; `position` is the last id looked at.
 bulk_revocations = Table(
@@ -256,19 +254,9 @@ bulk_revocations = Table(
     Column("total", Integer, nullable=False),  # certificates that it matched when it was made
     Column("done", Integer, nullable=False),  # of them, certificates that were revoked
     Column("position", String(80), nullable=False),
-    Column("due_at", BigInteger),
-    Column("lease_owner", String(80)),
-    Column("lease_until", BigInteger),
-    Column("epoch", Integer, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
+    *_queue_columns(),
 )
-Index(
-    "ix_bulk_revocations_due_at",
-    bulk_revocations.c.due_at,
-    sqlite_where=bulk_revocations.c.due_at.is_not(None),
-    postgresql_where=bulk_revocations.c.due_at.is_not(None),
-)
+_index_where_set(bulk_revocations.c.due_at)
 
 # The newest CRL of each issuer that signs its own; null until the first was made.
 crls = Table(
@@ -280,19 +268,9 @@ crls = Table(
     Column("next_update", BigInteger),
     Column("der", LargeBinary),
     Column("problem", Text),  # why the last try made none
-    Column("due_at", BigInteger),
-    Column("lease_owner", String(80)),
-    Column("lease_until", BigInteger),
-    Column("epoch", Integer, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
+    *_queue_columns(),
 )
-Index(
-    "ix_crls_due_at",
-    crls.c.due_at,
-    sqlite_where=crls.c.due_at.is_not(None),
-    postgresql_where=crls.c.due_at.is_not(None),
-)
+_index_where_set(crls.c.due_at)
 
 idempotency_keys = Table(
     "idempotency_keys",
