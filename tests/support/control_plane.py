@@ -76,7 +76,9 @@ async def control_plane(
         if "iss-slow" not in {issuer.record.id for issuer in catalog.issuers()}:
             await add_issuer(database, "iss-slow", "Scripted")
     await catalog.refresh()
-    its = assemble(database, catalog, clock, schedule, lease_seconds=lease_seconds)
+    its = assemble(
+        database, catalog, clock, schedule, lease_seconds=lease_seconds, idle_seconds=0.05
+    )
     services = Services(
         database=database,
         catalog=catalog,

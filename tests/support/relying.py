@@ -12,6 +12,7 @@ from cryptography import x509
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from email.message import Message
     from pathlib import Path
 
     import httpx2
@@ -26,7 +27,7 @@ class Fetched:
     """What came back over plain HTTP."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Message
     body: bytes
 
 
@@ -84,8 +85,8 @@ class Party:
     def ocsp(self, status_url: str, *options: str) -> str:
         """The verified answer to a POST, in OpenSSL's words; a nonce is sent unless told not to."""
         output = self.openssl(
-            "ocsp", "-issuer", self.ca, "-cert", self.leaf, "-CAfile", self.ca,
-            "-url", f"{status_url}{BASE}/ocsp/iss-local", *options,
+            "ocsp", *options, "-issuer", self.ca, "-cert", self.leaf, "-CAfile", self.ca,
+            "-url", f"{status_url}{BASE}/ocsp/iss-local",
         )  # fmt: skip
         assert "Response verify OK" in output, output
         return output

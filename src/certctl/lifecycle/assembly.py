@@ -13,7 +13,7 @@ from certctl.lifecycle.ocsp import Ocsp
 from certctl.lifecycle.orders import Orders
 from certctl.lifecycle.renewal import Renewal
 from certctl.lifecycle.revocations import Revocations
-from certctl.lifecycle.scheduler import LEASE_SECONDS, Queue, Scheduler
+from certctl.lifecycle.scheduler import IDLE_SECONDS, LEASE_SECONDS, Queue, Scheduler
 from certctl.lifecycle.tell import Tell
 from certctl.storage import bulk_revocations, crls, orders, revocations
 
@@ -46,6 +46,7 @@ def assemble(
     schedule: PollSchedule,
     *,
     lease_seconds: float = LEASE_SECONDS,
+    idle_seconds: float = IDLE_SECONDS,
 ) -> UseCases:
     """Make them, with the scheduler's queues: what waits, and how many of it run at a time."""
     ocsp = Ocsp(database, catalog, clock)
@@ -64,6 +65,7 @@ def assemble(
             Queue("bulk_revocation", bulk_revocations.LEASES, bulk_step.step, 1),
         ),
         lease_seconds=lease_seconds,
+        idle_seconds=idle_seconds,
     )
     return UseCases(
         enrolment=Enrolment(database, catalog, clock, scheduler),

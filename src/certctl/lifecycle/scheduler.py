@@ -46,7 +46,10 @@ class Queue:
 
 
 class Scheduler:
-    """One per process. `lease_seconds` is a setting, for tests' sake too."""
+    """One per process. It looks for due rows when woken, and every `idle_seconds`.
+
+    Both lengths of time are settings, for tests' sake too.
+    """
 
     def __init__(
         self,
@@ -55,11 +58,13 @@ class Scheduler:
         queues: Sequence[Queue],
         *,
         lease_seconds: float = LEASE_SECONDS,
+        idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._database = database
         self._clock = clock
         self._queues = tuple(queues)
         self._lease_ms = round(lease_seconds * 1000)
+        self._idle = min(idle_seconds, lease_seconds / 3)
         self._owner = new_id(f"{socket.gethostname()[:20].lower()}-{os.getpid()}", clock.now_ms())
         self._next_upkeep = self._next_keep = clock.now_ms()
         self._wake = asyncio.Event()
@@ -108,7 +113,7 @@ class Scheduler:
                     log.warning("scheduler waits", problem=error.detail)
                     await pause(stopping, IDLE_SECONDS)
                 try:
-                    async with asyncio.timeout(min(IDLE_SECONDS, self._lease_ms / 3000)):
+                    async with asyncio.timeout(self._idle):
                         await self._wake.wait()
                 except TimeoutError:
                     continue
