@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
@@ -18,6 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from typer.testing import Result
+
+
+#: Bold, colours, and what moves the cursor.
+_STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Run(Protocol):
@@ -75,3 +83,54 @@ def certctl(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         text=True,
         timeout=60,
     )
+
+
+def on_terminal(
+    *arguments: str, columns: int = 80, answer: str | None = None
+) -> tuple[int, list[str]]:
+    """`certctl` on a terminal of its own: exit code, and the lines that were on it.
+
+    `answer` is typed once a question has been asked.
+    """
+    outer, inner = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", "from certctl.cli import main; main()", *arguments],
+        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"},
+        stdin=inner,
+        stdout=inner,
+        stderr=inner,
+    ) as process:
+        os.close(inner)
+        shown = b""
+        while True:
+            try:
+                part = os.read(outer, 4096)
+            except OSError:  # how Linux says that the other side is closed
+                break
+            if not part:
+                break
+            shown += part
+            if answer is not None and b"[y/N]" in shown:
+                os.write(outer, f"{answer}\n".encode())
+                answer = None
+        os.close(outer)
+        code = process.wait(60)
+    return code, [line.rstrip() for line in _STYLES.sub("", shown.decode()).splitlines()]
+
+
+def interrupted(*arguments: str, when: Path) -> tuple[int, str]:
+    """Start a process, press Ctrl-C once the file `when` is there; exit code and stderr."""
+    with subprocess.Popen(
+        [sys.executable, "-c", "from certctl.cli import main; main()", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for _ in range(1000):
+            if when.exists():
+                break
+            time.sleep(0.02)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+    return process.returncode, stderr

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 KEY = "planted-api-key"
 CERTIFICATE = "cert-01m884jtm8b523emct2shtxtx7"
 ORDER = "ord-01m884jtm80jh8x32qj3s1nvkk"
+BULK = "bulk-01m884jtm80jh8x32qj3s1nvkk"
 NOW = "2026-01-01T12:00:00Z"
 
 
@@ -82,13 +83,13 @@ def authority() -> CertificateAuthority:
     return make_live_authority()
 
 
-def issue(key: SubjectKey, names: tuple[Name, ...]) -> str:
+def issue(key: SubjectKey, names: tuple[Name, ...], common_name: str | None = None) -> str:
     """A certificate in PEM."""
     certificate = authority().issue(
         public_key=key,
         spki=spki_of(key),
         key_type=KeyType.P256,
-        common_name=None,
+        common_name=common_name,
         names=names,
         usages=(Usage.SERVER_AUTH,),
         validity_seconds=30 * 86_400,
@@ -98,21 +99,53 @@ def issue(key: SubjectKey, names: tuple[Name, ...]) -> str:
     return to_pem(certificate.public_bytes(Encoding.DER))
 
 
-def certificate_view(csr: str | None, *, status: str = "issued") -> dict[str, Any]:
+def revocation_view(state: str = "confirmed", **more: Any) -> dict[str, Any]:
+    """What a revoked version has."""
+    return {
+        "id": "rev-1",
+        "reason": "keyCompromise",
+        "action": "revoke",
+        "state": state,
+        "problem": None,
+        "revoked_at": NOW,
+        "due_at": None,
+        "updated_at": NOW,
+        **more,
+    }
+
+
+def version_view(number: int = 1, **more: Any) -> dict[str, Any]:
+    """A version whose PEM nobody looks at."""
+    return {
+        "id": f"ver-{number:026d}",
+        "serial": f"{number:040x}",
+        "not_before": NOW,
+        "not_after": "2126-01-01T12:00:00Z",
+        "certificate": "-----BEGIN CERTIFICATE-----\n",
+        "chain": "",
+        "revocation": None,
+        **more,
+    }
+
+
+def issued_version(csr: str, version_id: str = "ver-1") -> dict[str, Any]:
+    """A version with a certificate for a CSR."""
+    request = parse_request(csr)
+    return version_view(
+        id=version_id,
+        serial="5d1c",
+        certificate=issue(request.public_key, request.names, request.common_name),
+        chain=chain_pem(authority().chain),
+    )
+
+
+def certificate_view(csr: str | None, *, status: str = "issued", **more: Any) -> dict[str, Any]:
     """What POST and GET answer with."""
     names = ["www.example.org"]
     version = None
     if csr is not None:
-        request = parse_request(csr)
-        names = [name.value for name in request.names]
-        version = {
-            "id": "ver-1",
-            "serial": "5d1c",
-            "not_before": NOW,
-            "not_after": "2126-01-01T12:00:00Z",
-            "certificate": issue(request.public_key, request.names),
-            "chain": chain_pem(authority().chain),
-        }
+        names = [name.value for name in parse_request(csr).names]
+        version = issued_version(csr)
     return {
         "id": CERTIFICATE,
         "status": status,
@@ -123,8 +156,10 @@ def certificate_view(csr: str | None, *, status: str = "issued") -> dict[str, An
         "owner": None,
         "order_id": ORDER,
         "version": version,
+        "renew_at": None,
         "created_at": NOW,
         "updated_at": NOW,
+        **more,
     }
 
 
@@ -159,7 +194,39 @@ def summary(number: int, **more: Any) -> dict[str, Any]:
         "owner": "web team",
         "serial": "5d1c",
         "not_after": "2126-01-01T12:00:00Z",
+        "renew_at": None,
         "created_at": NOW,
+        **more,
+    }
+
+
+def revocation_line(number: int, state: str = "confirmed", **more: Any) -> dict[str, Any]:
+    """A row of the list of revocations."""
+    return {
+        **revocation_view(state),
+        "id": f"rev-{number:026d}",
+        "certificate_id": f"cert-{number:026d}",
+        "version_id": f"ver-{number:026d}",
+        "issuer_id": "iss-local",
+        "serial": f"{number:040x}",
+        "bulk_id": None,
+        **more,
+    }
+
+
+def bulk_view(state: str = "done", **more: Any) -> dict[str, Any]:
+    """A bulk revocation."""
+    return {
+        "id": BULK,
+        "filter": {"owner": "web team", "issued_after": NOW},
+        "reason": "keyCompromise",
+        "state": state,
+        "total": 3,
+        "done": 3,
+        "revocations": {"confirmed": 3},
+        "actor": "admin",
+        "created_at": NOW,
+        "updated_at": NOW,
         **more,
     }
 

@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.fake_server import (
+    BULK,
     CERTIFICATE,
     KEY,
     NOW,
     ORDER,
     Reply,
     Seen,
+    bulk_view,
     certificate_view,
     order_view,
     problem,
+    revocation_line,
+    revocation_view,
     summary,
+    version_view,
 )
 
 if TYPE_CHECKING:
@@ -73,6 +78,9 @@ def filled(server: FakeServer) -> FakeServer:
         "issuers": ISSUER,
         "profiles": PROFILE,
         "audit": EVENT,
+        "revocations": revocation_line(1),
+        "bulk-revocations": bulk_view(),
+        f"certificates/{CERTIFICATE}/versions": version_view(1, revocation=revocation_view()),
     }.items():
         server.on("GET", f"/api/v1/{path}", Reply(200, {"data": [row], "next": None}))
     attempt = {
@@ -91,6 +99,8 @@ def filled(server: FakeServer) -> FakeServer:
     )
     server.on("GET", f"/api/v1/orders/{ORDER}", Reply(200, order))
     server.on("POST", f"/api/v1/orders/{ORDER}/cancel", Reply(200, order_view("cancelled")))
+    server.on("GET", f"/api/v1/bulk-revocations/{BULK}", Reply(200, bulk_view()))
+    server.on("POST", f"/api/v1/bulk-revocations/{BULK}/cancel", Reply(200, bulk_view("cancelled")))
     server.on("GET", "/api/v1/issuers/iss-local", Reply(200, ISSUER))
     server.on("GET", "/api/v1/issuers/iss-local/ca", Reply(200, b"-----BEGIN CERTIFICATE-----\n"))
     server.on("GET", "/api/v1/profiles/prof-tls-server", Reply(200, PROFILE))
@@ -101,12 +111,16 @@ def filled(server: FakeServer) -> FakeServer:
     return server
 
 
+#: What lists, where it comes from, and what is in its row.
 LISTS = {
-    "certs": f"cert-{1:026d}",
-    "orders": ORDER,
-    "issuers": "iss-local",
-    "profiles": "prof-tls-server",
-    "audit": CERTIFICATE,
+    "certs": ("certificates", f"cert-{1:026d}"),
+    f"certs versions {CERTIFICATE}": (f"certificates/{CERTIFICATE}/versions", f"ver-{1:026d}"),
+    "revocations": ("revocations", f"cert-{1:026d}"),
+    "revocations bulk": ("bulk-revocations", BULK),
+    "orders": ("orders", ORDER),
+    "issuers": ("issuers", "iss-local"),
+    "profiles": ("profiles", "prof-tls-server"),
+    "audit": ("audit", CERTIFICATE),
 }
 SHOWN = {
     ("certs", "show", CERTIFICATE): ("Status       pending", f"Order        {ORDER}"),
@@ -116,28 +130,33 @@ SHOWN = {
     ("issuers", "ca", "iss-local"): ("-----BEGIN CERTIFICATE-----",),
     ("profiles", "show", "prof-tls-server"): ("397 d", "2048 bits or more"),
     ("audit", "verify"): ("unaltered: 6 events in 1 chain checked",),
+    ("revocations", "follow", BULK): ("State            done", "owner web team", "3 of 3"),
+    ("revocations", "cancel", BULK): ("State            cancelled",),
 }
 
 
 @pytest.mark.parametrize("noun", LISTS)
 def test_lists(run: Run, filled: FakeServer, noun: str) -> None:
-    result = run(noun)
+    result = run(*noun.split())
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert len(lines) == 2
-    assert LISTS[noun] in lines[1]
+    assert LISTS[noun][1] in lines[1]
     assert "…" not in result.stdout, "nothing is cut where a program may read"
 
 
 @pytest.mark.parametrize("noun", LISTS)
 def test_lists_in_json(run: Run, filled: FakeServer, noun: str) -> None:
-    after, before = run(noun, "--json"), run("--json", noun)
+    after, before = run(*noun.split(), "--json"), run("--json", *noun.split())
     assert after.exit_code == 0
     assert after.stdout == before.stdout
-    served = filled.answers["GET", f"/api/v1/{'certificates' if noun == 'certs' else noun}"]
+    served = filled.answers["GET", f"/api/v1/{LISTS[noun][0]}"]
     expected = dict(served[0].body["data"][0])
     expected.pop("history", None)
-    assert json.loads(after.stdout) == {"data": [expected], "next": None}
+    (shown,) = json.loads(after.stdout)["data"]
+    if "filter" in shown:
+        shown["filter"] = {name: part for name, part in shown["filter"].items() if part}
+    assert shown == expected
 
 
 @pytest.mark.parametrize("arguments", SHOWN, ids=" ".join)
@@ -151,14 +170,13 @@ def test_single_objects(run: Run, filled: FakeServer, arguments: tuple[str, ...]
         assert isinstance(json.loads(run(*arguments, "--json").stdout), dict)
 
 
-@pytest.mark.parametrize("noun", ["certs", "orders"])
+@pytest.mark.parametrize("noun", LISTS)
 def test_an_empty_list(run: Run, server: FakeServer, noun: str) -> None:
-    path = "certificates" if noun == "certs" else noun
-    server.on("GET", f"/api/v1/{path}", Reply(200, {"data": [], "next": None}))
-    result = run(noun)
+    server.on("GET", f"/api/v1/{LISTS[noun][0]}", Reply(200, {"data": [], "next": None}))
+    result = run(*noun.split())
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr
-    assert json.loads(run(noun, "--json").stdout) == {"data": [], "next": None}
+    assert json.loads(run(*noun.split(), "--json").stdout) == {"data": [], "next": None}
 
 
 def pages(seen: Seen) -> Reply:
@@ -181,6 +199,51 @@ def test_pages_are_joined(
     assert len(result.stdout.splitlines()) == rows + 1
     assert len(server.seen) == requests
     assert ("There are more" in result.stderr) == (rows < 1200)
+
+
+def test_revocations_by_state_and_bulk(run: Run, filled: FakeServer) -> None:
+    assert run("revocations", "--state", "refused", "--bulk", BULK).exit_code == 0
+    assert (filled.seen[0].query["state"], filled.seen[0].query["bulk_id"]) == ("refused", BULK)
+    assert run("revocations", "--state", "no-such-state").exit_code == 2
+
+
+def test_the_end_of_a_hold_is_told_from_a_revocation(run: Run, server: FakeServer) -> None:
+    row = revocation_line(1, "requested", action="release", reason="certificateHold")
+    server.on("GET", "/api/v1/revocations", Reply(200, {"data": [row], "next": None}))
+    assert "release requested" in run("revocations").stdout
+
+
+def test_a_revoked_certificate_in_the_list(run: Run, server: FakeServer) -> None:
+    rows = [summary(1, status="revoked")]
+    server.on("GET", "/api/v1/certificates", Reply(200, {"data": rows, "next": None}))
+    assert run("certs").stdout.splitlines()[1].split()[1] == "revoked"
+
+
+def test_a_certificate_is_shown_with_its_versions(run: Run, server: FakeServer) -> None:
+    refused = revocation_view("refused", problem="the CA's own words")
+    versions = [version_view(2), version_view(1, revocation=refused)]
+    view = certificate_view(None, renew_at="2126-01-01T12:00:00Z", version=versions[0])
+    path = f"/api/v1/certificates/{CERTIFICATE}"
+    server.on("GET", path, Reply(200, view))
+    server.on("GET", f"{path}/versions", Reply(200, {"data": versions, "next": "more"}))
+    shown = run("certs", "show", CERTIFICATE).stdout
+    assert "Renew at     2126-01-01 12:00:00 UTC" in shown
+    newest, _, older = shown.partition(versions[1]["id"])
+    assert versions[0]["id"] in newest
+    assert "Revocation" not in newest
+    assert "Revocation   refused: keyCompromise, 2026-01-01 12:00:00 UTC" in older
+    assert "Problem      the CA's own words" in older
+    assert f"certctl certs versions {CERTIFICATE}" in older
+    as_json = json.loads(run("certs", "show", CERTIFICATE, "--json").stdout)
+    assert as_json == view
+
+
+def test_a_version_is_downloaded_by_its_id(run: Run, filled: FakeServer) -> None:
+    assert run("certs", "download", CERTIFICATE, "--version", "ver-1").exit_code == 0
+    assert run("certs", "download", CERTIFICATE).exit_code == 0
+    first, second = filled.requests("GET", f"/api/v1/certificates/{CERTIFICATE}/download")
+    assert first.query["version"] == "ver-1"
+    assert "version" not in second.query
 
 
 def test_orders_by_state(run: Run, filled: FakeServer) -> None:
@@ -300,7 +363,7 @@ def test_options_go_before_the_environment(
 
 @pytest.mark.parametrize("noun", LISTS)
 def test_the_key_is_never_shown(run: Run, filled: FakeServer, noun: str) -> None:
-    assert KEY not in run(noun).output
+    assert KEY not in run(*noun.split()).output
     filled.on("GET", "/api/v1/certificates", problem(500, "internal-error"))
     assert KEY not in run("certs").output
 

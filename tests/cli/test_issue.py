@@ -5,12 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import stat
-import subprocess
-import sys
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from certctl.pki.keys import spki_of
-from tests.cli.conftest import certctl
+from tests.cli.conftest import certctl, interrupted
 from tests.cli.fake_server import (
     CERTIFICATE,
     ORDER,
@@ -359,7 +355,13 @@ def test_force_and_pending_leaves_the_pair_in_use_alone(
     assert all((folder / name).read_text() == "old" for name in FILES)
     new = folder / "www.example.org.key.new"
     assert stat.S_IMODE(new.stat().st_mode) == 0o600
-    assert str(new.name) in result.stderr
+    assert "mv www.example.org.key.new www.example.org.key" in result.stderr
+    assert "--out www.example.org.chain.crt --force" in result.stderr
+
+    again = run("issue", "www.example.org", "--force")
+    assert again.exit_code == 2
+    assert "of a request that was not finished" in again.stderr
+    assert "rm www.example.org.key.new" in again.stderr
 
 
 def test_pending_in_json(run: Run, server: FakeServer, folder: Path) -> None:
@@ -418,23 +420,6 @@ def test_when_no_answer_comes_the_same_request_can_be_repeated(
     assert spki_of(leaf.public_key()) == spki_of(key.public_key())
 
 
-def interrupted(folder: Path, *, when: str) -> tuple[int, str]:
-    """Start a process, press Ctrl-C once `when` is in its folder; exit code and stderr."""
-    with subprocess.Popen(
-        [sys.executable, "-c", "from certctl.cli import main; main()", "issue", "www.example.org"],
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        for _ in range(1000):
-            if (folder / when).exists():
-                break
-            time.sleep(0.02)
-        time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=30)
-    return process.returncode, stderr
-
-
 def test_ctrl_c_before_the_answer_keeps_what_a_repetition_needs(
     server: FakeServer, folder: Path
 ) -> None:
@@ -447,7 +432,7 @@ def test_ctrl_c_before_the_answer_keeps_what_a_repetition_needs(
         return Reply(lost=True)
 
     server.on(*CREATE, hang)
-    code, stderr = interrupted(folder, when="asked")
+    code, stderr = interrupted("issue", "www.example.org", when=folder / "asked")
     over.set()
     assert asked.is_set()
     assert code == 130
@@ -463,7 +448,7 @@ def test_ctrl_c_while_waiting_is_a_wait_that_ended(server: FakeServer, folder: P
         return Reply(200, order_view("pending"))
 
     server.on("GET", f"/api/v1/orders/{ORDER}", tell)
-    code, stderr = interrupted(folder, when="polled")
+    code, stderr = interrupted("issue", "www.example.org", when=folder / "polled")
     assert code == 7
     assert f"certctl certs download {CERTIFICATE}" in stderr
     assert names(folder) == {"polled", "www.example.org.key"}

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import typer
 from rich.cells import cell_len
 from rich.console import Console
 
 from certctl.cli.tables import Column, Table, as_text, clean, draw_on
-from certctl.cli.times import full, relative
-from tests.cli.fake_server import Reply, summary
+from certctl.cli.times import full, moment, relative
+from tests.cli.conftest import on_terminal
+from tests.cli.fake_server import (
+    Reply,
+    bulk_view,
+    revocation_line,
+    revocation_view,
+    summary,
+    version_view,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.cli.fake_server import FakeServer
 
 ID = "cert-01m884jtm8b523emct2shtxtx7"
@@ -121,30 +128,59 @@ def test_full_times_are_in_utc() -> None:
     assert full(None, NOW) == relative(None, NOW) == ""
 
 
-@pytest.mark.parametrize("columns", [40, 80])
-def test_on_a_terminal(server: FakeServer, columns: int) -> None:
-    rows = [summary(number) for number in range(3)]
-    server.on("GET", "/api/v1/certificates", Reply(200, {"data": rows, "next": None}))
-    outer, inner = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-c", "from certctl.cli import main; main()", "certs"],
-        env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"},
-        stdout=inner,
-    ) as process:
-        os.close(inner)
-        shown = b""
-        while True:
-            try:
-                part = os.read(outer, 4096)
-            except OSError:  # how Linux says that the other side is closed
-                break
-            if not part:
-                break
-            shown += part
-        os.close(outer)
-        assert process.wait(60) == 0
-    lines = Console().render_str(shown.decode(), markup=False).plain.splitlines()
-    text = [line.rstrip().replace("\x1b[1m", "").replace("\x1b[0m", "") for line in lines]
-    assert all(len(line) <= columns for line in text)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-31", datetime(2026, 1, 31, tzinfo=UTC)),
+        ("2026-01-31T12:30", datetime(2026, 1, 31, 12, 30, tzinfo=UTC)),
+        ("2026-01-31 12:30:15 UTC", datetime(2026, 1, 31, 12, 30, 15, tzinfo=UTC)),
+        ("2026-01-31T12:30Z", datetime(2026, 1, 31, 12, 30, tzinfo=UTC)),
+        ("2026-01-31T12:30+02:00", datetime(2026, 1, 31, 10, 30, tzinfo=UTC)),
+    ],
+)
+def test_times_without_a_zone_are_in_utc(text: str, expected: datetime) -> None:
+    assert moment(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "31.01.2026", "2026-13-01"])
+def test_what_is_no_time_is_a_usage_error(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="2026-01-31T12:00"):
+        moment(text)
+
+
+def refused_line(number: int) -> dict[str, Any]:
+    problem = "the CA's own words, which are many and go on for longer than a line"
+    return revocation_line(number, "refused", reason="cessationOfOperation", problem=problem)
+
+
+def revoked_version(number: int) -> dict[str, Any]:
+    return version_view(number, revocation=revocation_view(reason="cessationOfOperation"))
+
+
+def large_bulk(number: int) -> dict[str, Any]:
+    counts = {"refused": 17}
+    return bulk_view("running", id=f"bulk-{number:026d}", total=100_000, revocations=counts)
+
+
+ROWS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
+    "certs": ("certificates", summary),
+    "certs versions cert-1": ("certificates/cert-1/versions", revoked_version),
+    "revocations": ("revocations", refused_line),
+    "revocations bulk": ("bulk-revocations", large_bulk),
+}
+
+
+@pytest.mark.parametrize("columns", [50, 80, 120])
+@pytest.mark.parametrize("command", ROWS)
+def test_on_a_terminal(server: FakeServer, command: str, columns: int) -> None:
+    path, make_row = ROWS[command]
+    rows = [make_row(number) for number in range(3)]
+    server.on("GET", f"/api/v1/{path}", Reply(200, {"data": rows, "next": None}))
+    code, lines = on_terminal(*command.split(), columns=columns)
+    assert code == 0
+    assert all(len(line) <= columns for line in lines), lines
     for row in rows:
-        assert sum(row["id"] in line for line in text) == 1
+        shown = row.get("certificate_id", row["id"])
+        assert sum(shown in line for line in lines) == 1
+    if columns >= 80:
+        assert len(lines) == 4, "one line for each row"

@@ -12,6 +12,7 @@ import typer
 
 from certctl.cli.app import COMMANDS, app
 from certctl.cli.exit_codes import ExitCode
+from certctl.domain.revocations import RevocationReason
 from tests.cli.conftest import certctl
 
 if TYPE_CHECKING:
@@ -31,9 +32,17 @@ sys.stderr.write(",".join(name for name in {HEAVY} if name in sys.modules))
 ALL = [
     (),
     ("issue",),
+    ("renew",),
+    ("revoke",),
+    ("release",),
     ("certs",),
     ("certs", "show"),
+    ("certs", "versions"),
     ("certs", "download"),
+    ("revocations",),
+    ("revocations", "bulk"),
+    ("revocations", "follow"),
+    ("revocations", "cancel"),
     ("orders",),
     ("orders", "show"),
     ("orders", "cancel"),
@@ -58,6 +67,10 @@ ALL = [
         (("certs", "show", "--help"), "pydantic"),
         (("server", "--help"), "pydantic"),
         (("issue", "--help"), "pydantic"),
+        (("renew", "--help"), "pydantic"),
+        (("revoke", "--help"), "pydantic"),
+        (("release", "--help"), "pydantic"),
+        (("revocations", "follow", "--help"), "pydantic"),
     ],
 )
 def test_nothing_heavy_is_loaded_for(arguments: tuple[str, ...], loaded: str) -> None:
@@ -96,6 +109,13 @@ def test_the_list_of_commands_has_their_own_first_sentences(run: Run) -> None:
         assert sentence in " ".join(run(name, "--help").stdout.split())
 
 
+def test_the_help_explains_every_reason(run: Run) -> None:
+    shown = run("revoke", "--help").stdout.partition("Reasons (RFC 5280):")[2]
+    words = {line.split()[0]: line.split()[1:] for line in shown.splitlines() if line.strip()}
+    assert set(words) == set(RevocationReason)
+    assert all(len(explained) >= 3 for explained in words.values())
+
+
 def test_the_help_documents_every_exit_code(run: Run) -> None:
     shown = run("--help").stdout
     for code in ExitCode:
@@ -124,7 +144,8 @@ def test_commands_are_real_once_they_are_called() -> None:
     ("words", "expected"),
     [
         ("certctl o", {"orders"}),
-        ("certctl certs ", {"show", "download"}),
+        ("certctl certs ", {"show", "versions", "download"}),
+        ("certctl revoke --reason c", {"cACompromise", "cessationOfOperation", "certificateHold"}),
         ("certctl issue --key-type rs", {"rsa-2048", "rsa-3072", "rsa-4096"}),
     ],
 )

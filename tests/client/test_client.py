@@ -21,7 +21,7 @@ from certctl.client import (
 )
 from certctl.client.connection import trust
 from certctl.client.retry import parse_retry_after
-from certctl.schemas.certificates import CertificateCreate
+from certctl.schemas.certificates import CertificateCreate, RenewRequest
 from tests.cli.fake_server import (
     CERTIFICATE,
     ORDER,
@@ -29,53 +29,14 @@ from tests.cli.fake_server import (
     certificate_view,
     fake_server,
     order_view,
-    problem,
 )
+from tests.client.script import LOST, Script, answer, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 KEY = "planted-api-key"
 BODY = CertificateCreate(issuer_id="iss-local", csr="a request")
-
-
-def answer(status: int, body: Any, **headers: str) -> httpx2.Response:
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return httpx2.Response(status, json=body, headers=named)
-
-
-def refusal(status: int, code: str, **headers: str) -> httpx2.Response:
-    return answer(status, problem(status, code).body, **headers)
-
-
-class Script:
-    """A transport that answers by a list; what is an error is raised. Time passes by sleeping."""
-
-    def __init__(self, *steps: httpx2.Response | Exception | Callable[[], httpx2.Response]) -> None:
-        self.steps = list(steps)
-        self.requests: list[httpx2.Request] = []
-        self.slept: list[float] = []
-        self.now = 1000.0
-
-    def handle(self, request: httpx2.Request) -> httpx2.Response:
-        self.requests.append(request)
-        step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
-        if isinstance(step, Exception):
-            raise step
-        return step if isinstance(step, httpx2.Response) else step()
-
-    def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now += seconds
-
-    def client(self) -> Client:
-        return Client(
-            ServerAccess("https://ca.example.org", KEY),
-            transport=httpx2.MockTransport(self.handle),
-            sleep=self.sleep,
-            clock=lambda: self.now,
-        )
 
 
 def issued() -> httpx2.Response:
@@ -101,15 +62,6 @@ def test_issue_sends_the_body_the_key_and_an_idempotency_key() -> None:
     keys = [request.headers["Idempotency-Key"] for request in script.requests]
     assert len(set(keys)) == 3
     assert third.headers["Idempotency-Key"] == "mine"
-
-
-LOST = [
-    httpx2.ConnectError("refused"),
-    httpx2.ConnectTimeout("slow"),
-    httpx2.ReadTimeout("silent"),
-    httpx2.ReadError("reset"),
-    httpx2.RemoteProtocolError("closed"),
-]
 
 
 @pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
@@ -249,6 +201,38 @@ def test_an_answer_that_is_not_certctls() -> None:
     script = Script(answer(200, {"data": "no"}))
     with script.client() as client, pytest.raises(UnexpectedAnswer):
         client.certificates()
+
+
+# Renewal
+
+
+def test_renewing_sends_what_is_given_and_an_idempotency_key() -> None:
+    script = Script(issued)
+    with script.client() as client:
+        assert client.renew(CERTIFICATE).id == CERTIFICATE
+        client.renew(
+            CERTIFICATE,
+            RenewRequest(csr="a request", validity_days=30),
+            idempotency_key="mine",
+            wait=500,
+        )
+    first, second = script.requests
+    assert first.url.path == f"/api/v1/certificates/{CERTIFICATE}/renew"
+    assert json.loads(first.content) == {}
+    assert first.headers["Idempotency-Key"]
+    assert "Prefer" not in first.headers
+    assert json.loads(second.content) == {"csr": "a request", "validity_days": 30}
+    assert second.headers["Idempotency-Key"] == "mine"
+    assert second.headers["Prefer"] == "wait=60"
+
+
+@pytest.mark.parametrize("error", LOST, ids=lambda error: type(error).__name__)
+def test_a_lost_renewal_is_asked_for_again_with_the_same_key(error: Exception) -> None:
+    script = Script(error, refusal(503, "database-unavailable"), issued)
+    with script.client() as client:
+        assert client.renew(CERTIFICATE).id == CERTIFICATE
+    assert len({request.headers["Idempotency-Key"] for request in script.requests}) == 1
+    assert len(script.requests) == 3
 
 
 # Retries

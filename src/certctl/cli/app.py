@@ -15,7 +15,11 @@ from certctl.cli.session import Options, examples
 #: module (of the same name) is loaded when it is called: `certctl --help` needs none of them.
 COMMANDS = {
     "issue": "Get a certificate.",
+    "renew": "Get the next version of a certificate, for the same names.",
+    "revoke": "Revoke a certificate, or all that fit a filter.",
+    "release": "Take back the hold of a certificate.",
     "certs": "List certificates; show or download one.",
+    "revocations": "List revocations; follow or cancel many at once.",
     "orders": "List orders; show or cancel one.",
     "issuers": "List issuers; show one, get its CA certificates.",
     "profiles": "List profiles; show the rules of one.",

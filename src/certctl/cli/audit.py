@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from certctl.cli.exit_codes import ExitCode
-from certctl.cli.session import All, AsJson, Limit, Session, collect, command_group, examples
+from certctl.cli.listing import show_list
+from certctl.cli.session import All, AsJson, Limit, Session, command_group, examples
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -28,14 +29,15 @@ def list_all(
     context: typer.Context, limit: Limit = 50, everything: All = False, as_json: AsJson = False
 ) -> None:
     """Read the audit log; verify it. The newest events come first."""
-    session = Session(context, as_json)
-    if context.invoked_subcommand is not None:
-        return
-    with session.connect() as client:
-        page = collect(
-            lambda size, cursor: client.audit_events(limit=size, cursor=cursor), limit, everything
-        )
-    session.answer_page(page, lambda: _table(page.data, session.now), nothing="No events yet.")
+    show_list(
+        context,
+        as_json,
+        lambda client, size, cursor: client.audit_events(limit=size, cursor=cursor),
+        _table,
+        nothing="No events yet.",
+        limit=limit,
+        everything=everything,
+    )
 
 
 @app.command(epilog=examples("certctl audit verify && echo unaltered"))

@@ -34,7 +34,7 @@ _MEANINGS = {
     ExitCode.NOT_AUTHORISED: "the API key is missing, unknown or not allowed to do this",
     ExitCode.NOT_FOUND: "there is no such object",
     ExitCode.PENDING: "the waiting ended before the CA answered",
-    ExitCode.ORDER_FAILED: "the CA refused, or the order failed",
+    ExitCode.ORDER_FAILED: "the CA refused, or the order or bulk revocation failed",
     ExitCode.AUDIT_PROBLEMS: "the audit log does not verify",
 }
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certctl.cli.errors import CommandFailed
 from certctl.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from certctl.cli.session import Session
 
 _PUBLIC = 0o644  # less the umask
 _PRIVATE = 0o600
@@ -50,6 +52,16 @@ def write_file(path: Path, content: bytes, *, force: bool = False) -> None:
             _move_new(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def save(session: Session, content: bytes, out: str, *, force: bool) -> None:
+    """Write a download to a file or, for `-`, to standard output."""
+    if out == "-":
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+        return
+    write_file(Path(out), content, force=force)
+    session.note(f"Wrote {out}")
 
 
 def _move_new(temporary: Path, path: Path) -> None:
@@ -93,7 +105,14 @@ class NewKey:
         try:
             _create(self.path, pem, _PRIVATE)
         except FileExistsError:
-            raise _exists(self.path) from None
+            raise self._exists() from None
+
+    def __str__(self) -> str:
+        """Where it is, and what is left to do with it."""
+        if self.path == self._final:
+            return str(self.path)
+        step = f"mv {quoted(self.path)} {quoted(self._final)}"
+        return f"{self.path} (once its certificate is there: {step})"
 
     def put_in_place(self) -> None:
         """Give it its name."""
@@ -105,3 +124,13 @@ class NewKey:
         """Take it back: no certificate will come."""
         with suppress(FileNotFoundError):
             self.path.unlink()
+
+    def _exists(self) -> CommandFailed:
+        if self.path == self._final:
+            return _exists(self.path)
+        return CommandFailed(
+            "file-exists",
+            f"{self.path} is there already: the key of a request that was not finished",
+            exit_code=ExitCode.USAGE,
+            hint=f"finish that request, or give its key up: rm {quoted(self.path)}",
+        )

@@ -1,4 +1,4 @@
-"""`certctl issue`, step by step: the key, the request, the waiting, the files."""
+"""What `certctl issue` and `certctl renew` do, step by step: key, request, waiting, files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from certctl.cli.files import NewKey, quoted, refuse_existing, write_file
 from certctl.cli.progress import waiting
 from certctl.cli.times import full, relative
 from certctl.client.errors import ClientError
-from certctl.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,12 +25,7 @@ if TYPE_CHECKING:
     from certctl.cli.requests import Prepared
     from certctl.cli.session import Session
     from certctl.client import Client
-    from certctl.schemas.certificates import (
-        CertificateCreate,
-        CertificateView,
-        OrderDetail,
-        VersionView,
-    )
+    from certctl.schemas.certificates import CertificateView, OrderDetail, VersionView
 
 _FAILED = frozenset({"rejected", "expired", "cancelled"})
 #: So long the server holds the request open; after it, asking for the order tells more.
@@ -39,18 +33,29 @@ _SERVER_WAIT_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What was asked for, beside the request itself."""
+class Delivery:
+    """Where the results go, and how they are waited for."""
 
-    issuer: str
-    profile: str
-    names: list[str] | None
-    days: int | None
-    owner: str | None
     out: str
     force: bool
     wait: int
     idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """What `issue` and `renew` do each in its own way.
+
+    `send` is given an idempotency key and the seconds that the server may wait. `repetition` is the
+    command that sends the same once more, without its CSR, its files and that key. `present` is the
+    id of the version that is there before.
+    """
+
+    send: Callable[[str, int], CertificateView]
+    repetition: list[str]
+    issuer: str
+    done: str
+    present: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +84,25 @@ class Files:
         return cls(place, *(place.with_name(place.name + end) for end in ends))
 
 
-def issue(session: Session, prepared: Prepared, wanted: Wanted) -> None:
+def carry_out(
+    session: Session, client: Client, prepared: Prepared, ordering: Ordering, delivery: Delivery
+) -> None:
     """Order the certificate and write what came. Raises ClientError, CertctlError, OSError."""
-    body = _body(prepared.csr, wanted)
-    files = Files.at(wanted.out, prepared.stem)
-    if not wanted.force:
+    files = Files.at(delivery.out, prepared.stem)
+    if not delivery.force:
         refuse_existing(files.certificate, files.chain)
-    with session.connect() as client:
-        key = None
-        if prepared.key_pem is not None:
-            key = NewKey(files.key, prepared.key_pem, force=wanted.force)
-        end = time.monotonic() + wanted.wait
-        request = _Request(session, client, prepared, wanted, files, key, end)
-        text = f"Waiting for {wanted.issuer}"
-        with waiting(text, watched=session.is_watched()) as change:
-            certificate = request.send(body)
-            if certificate.version is None:
-                certificate = request.follow(certificate, change)
-        request.finish(certificate)
+    key = None
+    if prepared.key_pem is not None:
+        key = NewKey(files.key, prepared.key_pem, force=delivery.force)
+    end = time.monotonic() + delivery.wait
+    request = _Request(session, client, prepared, ordering, delivery, files, key, end)
+    text = f"Waiting for {ordering.issuer}"
+    with waiting(text, watched=session.is_watched()) as change:
+        certificate = request.send()
+        version = certificate.version
+        if version is None or version.id == ordering.present:
+            certificate = request.follow(certificate, change)
+    request.finish(certificate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +110,18 @@ class _Request:
     session: Session
     client: Client
     prepared: Prepared
-    wanted: Wanted
+    ordering: Ordering
+    delivery: Delivery
     files: Files
     key: NewKey | None
     end: float
 
-    def send(self, body: CertificateCreate) -> CertificateView:
+    def send(self) -> CertificateView:
         """Order it. The new key goes again where the answer is a certain no."""
-        idempotency_key = self.wanted.idempotency_key or str(uuid.uuid4())
+        idempotency_key = self.delivery.idempotency_key or str(uuid.uuid4())
         try:
-            return self.client.issue(
-                body,
-                idempotency_key=idempotency_key,
-                wait=min(self.wanted.wait, _SERVER_WAIT_SECONDS),
+            return self.ordering.send(
+                idempotency_key, min(self.delivery.wait, _SERVER_WAIT_SECONDS)
             )
         except ClientError as error:
             if not error.uncertain:
@@ -140,10 +145,10 @@ class _Request:
     def follow(
         self, certificate: CertificateView, change: Callable[[str], None]
     ) -> CertificateView:
-        """Wait for the order; the certificate as it stands when the order or the time ends."""
+        """Wait for the order; the certificate with what the order led to."""
         order_id = certificate.order_id
         if order_id is None:
-            return certificate
+            raise self._still_open(certificate, "the CA has not issued the certificate yet")
 
         def tell(order: OrderDetail) -> None:
             text = f"{order.id} is {order.state}"
@@ -170,14 +175,14 @@ class _Request:
             )
         state = f"order {order.id} is {order.state}"
         words = f"{state}: {order.problem}" if order.problem else state
-        raise self._still_open(certificate, words)
+        raise self._still_open(certificate, words, order.state)
 
     def finish(self, certificate: CertificateView) -> None:
         """Write the files and say what they are."""
         version = certificate.version
         if version is None:
             raise self._still_open(certificate, "the CA has not issued the certificate yet")
-        files, force = self.files, self.wanted.force
+        files, force = self.files, self.delivery.force
         try:
             write_file(files.certificate, version.certificate.encode(), force=force)
             write_file(files.chain, (version.certificate + version.chain).encode(), force=force)
@@ -185,25 +190,28 @@ class _Request:
                 self.key.put_in_place()
         except (OSError, CommandFailed) as error:
             words = error.detail if isinstance(error, CommandFailed) else f"{error}"
+            hint = f"fetch it: certctl certs download {certificate.id} --format chain --out FILE"
+            if self.key is not None:
+                hint += f"\nKey: {self.key}"
             raise CommandFailed(
                 "not-written",
                 f"the certificate was issued, but not written: {words}",
                 exit_code=ExitCode.UNEXPECTED,
-                hint=f"fetch it: certctl certs download {certificate.id} --format chain --out FILE",
+                hint=hint,
             ) from error
         self.session.answer(certificate, lambda: self._told(certificate, version))
 
     def _told(self, certificate: CertificateView, version: VersionView) -> str:
         files = self.files
         lines = [
-            f"Issued {certificate.id}",
+            f"{self.ordering.done} {certificate.id}",
             f"  serial       {version.serial}",
             f"  valid until  {full(version.not_after, self.session.now)}",
             f"  certificate  {files.certificate}",
             f"  with chain   {files.chain}",
         ]
         if self.key is not None:
-            lines.append(f"  private key  {self.key.path} (mode 0600; it stayed on this machine)")
+            lines.append(f"  private key  {self.key} (mode 0600; it stayed on this machine)")
         lines.append(
             f"Look at it: openssl x509 -in {quoted(files.certificate)} -noout "
             "-subject -issuer -dates -ext subjectAltName"
@@ -214,16 +222,26 @@ class _Request:
         if self.key is not None:
             self.key.remove()
 
-    def _still_open(self, certificate: CertificateView, words: str) -> CommandFailed:
+    def _still_open(
+        self, certificate: CertificateView, words: str, state: str | None = None
+    ) -> CommandFailed:
         if self.session.options.json:
             typer.echo(certificate.model_dump_json(indent=2))
+        if state == "awaiting_csr":
+            return CommandFailed(
+                "order-pending",
+                words,
+                exit_code=ExitCode.PENDING,
+                hint=f"continue it with a new key: certctl renew {certificate.id}",
+            )
+        force = " --force" if self.delivery.force else ""
         hint = (
             f"look at it with `certctl orders show {certificate.order_id}`; once it is issued: "
             f"certctl certs download {certificate.id} --format chain "
-            f"--out {quoted(self.files.chain)}"
+            f"--out {quoted(self.files.chain)}{force}"
         )
         if self.key is not None:
-            hint += f"\nKey: {self.key.path}"
+            hint += f"\nKey: {self.key}"
         return CommandFailed(
             "order-pending",
             f"{words}. The order goes on without you",
@@ -236,39 +254,16 @@ class _Request:
 
         The request is kept too: a new one, even with the same key, would be another request.
         """
-        wanted, prefix = self.wanted, self.files.prefix
-        csr = self.prepared.csr_file
-        if csr is None:
-            csr = prefix.with_name(prefix.name + ".retry.csr")
-            write_file(csr, self.prepared.csr.encode(), force=True)
-        command = ["certctl", "issue", *(wanted.names or ()), "--csr", str(csr)]
-        command += ["--issuer", wanted.issuer, "--profile", wanted.profile]
-        if wanted.days is not None:
-            command += ["--days", str(wanted.days)]
-        if wanted.owner is not None:
-            command += ["--owner", wanted.owner]
-        if wanted.force:
+        prepared, prefix = self.prepared, self.files.prefix
+        command = list(self.ordering.repetition)
+        if prepared.csr is not None:
+            csr = prepared.csr_file
+            if csr is None:
+                csr = prefix.with_name(prefix.name + ".retry.csr")
+                write_file(csr, prepared.csr.encode(), force=True)
+            command += ["--csr", str(csr)]
+        if self.delivery.force:
             command.append("--force")
         command += ["--out", str(prefix), "--idempotency-key", idempotency_key]
         hint = f"within 24 hours this finds it, or makes it once: {shlex.join(command)}"
-        return hint if self.key is None else f"{hint}\nKey: {self.key.path}"
-
-
-def _body(csr: str, wanted: Wanted) -> CertificateCreate:
-    from pydantic import ValidationError
-
-    from certctl.schemas.certificates import CertificateCreate
-
-    try:
-        return CertificateCreate(
-            issuer_id=wanted.issuer,
-            profile_id=wanted.profile,
-            csr=csr,
-            names=wanted.names,
-            validity_days=wanted.days,
-            owner=wanted.owner,
-        )
-    except ValidationError as error:
-        fault = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        field = ".".join(str(part) for part in fault["loc"])
-        raise InvalidInput("invalid-body", f"{field}: {fault['msg']}", field=field) from None
+        return hint if self.key is None else f"{hint}\nKey: {self.key}"

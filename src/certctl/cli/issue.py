@@ -1,12 +1,24 @@
 """`certctl issue`."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certctl.cli.options import (
+    CsrFile,
+    Days,
+    ForceAll,
+    IdempotencyKey,
+    KeyFile,
+    NoWait,
+    Out,
+    Wait,
+)
 from certctl.cli.requests import KeyChoice
 from certctl.cli.session import AsJson, Session, command_group, examples
+
+if TYPE_CHECKING:
+    from certctl.schemas.certificates import CertificateCreate
 
 EXAMPLES = examples(
     "certctl issue www.example.org",
@@ -40,20 +52,13 @@ def issue(
     issuer: Annotated[
         str, typer.Option(metavar="ID", help="Issuer to ask: see certctl issuers.")
     ] = "iss-local",
-    days: Annotated[
-        int | None,
-        typer.Option(min=1, max=36_500, metavar="N", help="Lifetime. [default: the profile's]"),
-    ] = None,
+    days: Days = None,
     key_type: Annotated[
         KeyChoice | None,
         typer.Option(help="Kind of key to make. [default: ecdsa-p256]", show_default=False),
     ] = None,
-    key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Use this private key; make none.")
-    ] = None,
-    csr: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Send this CSR; make no key.")
-    ] = None,
+    key: KeyFile = None,
+    csr: CsrFile = None,
     common_name: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="Common name in the subject; names do without."),
@@ -61,19 +66,11 @@ def issue(
     owner: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Who looks after the certificate.")
     ] = None,
-    out: Annotated[
-        str,
-        typer.Option(metavar="PATH", help="Folder for the files, or the beginning of their names."),
-    ] = ".",
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
-    wait: Annotated[
-        int, typer.Option(min=0, metavar="SECONDS", help="How long to wait for a slow CA.")
-    ] = 60,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait: --wait 0.")] = False,
-    idempotency_key: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Repeat an earlier request that was not answered."),
-    ] = None,
+    out: Out = ".",
+    force: ForceAll = False,
+    wait: Wait = 60,
+    no_wait: NoWait = False,
+    idempotency_key: IdempotencyKey = None,
     as_json: AsJson = False,
 ) -> None:
     """Get a certificate.
@@ -92,7 +89,8 @@ def issue(
     if not names and csr is None and common_name is None:
         raise typer.BadParameter("name what is to be certified", param_hint="'NAME'")
 
-    from certctl.cli import issuance, requests
+    from certctl.cli import bodies, issuance, requests
+    from certctl.schemas.certificates import CertificateCreate
 
     if csr is not None:
         prepared = requests.from_file(csr)
@@ -100,18 +98,36 @@ def issue(
         prepared = requests.from_names(
             names or [], common_name, choice=key_type or KeyChoice.P256, key_file=key
         )
-    issuance.issue(
-        Session(context, as_json),
-        prepared,
-        issuance.Wanted(
-            issuer=issuer,
-            profile=profile,
-            names=names if csr is not None else None,
-            days=days,
-            owner=owner,
-            out=out,
-            force=force,
-            wait=0 if no_wait else wait,
-            idempotency_key=idempotency_key,
-        ),
+    body = bodies.make(
+        CertificateCreate,
+        issuer_id=issuer,
+        profile_id=profile,
+        csr=prepared.csr,
+        names=names if csr is not None else None,
+        validity_days=days,
+        owner=owner,
     )
+    session = Session(context, as_json)
+    with session.connect() as client:
+        issuance.carry_out(
+            session,
+            client,
+            prepared,
+            issuance.Ordering(
+                send=lambda key, seconds: client.issue(body, idempotency_key=key, wait=seconds),
+                repetition=_repetition(body),
+                issuer=issuer,
+                done="Issued",
+            ),
+            issuance.Delivery(out, force, 0 if no_wait else wait, idempotency_key),
+        )
+
+
+def _repetition(body: "CertificateCreate") -> list[str]:
+    command = ["certctl", "issue", *(body.names or ())]
+    command += ["--issuer", body.issuer_id, "--profile", body.profile_id]
+    if body.validity_days is not None:
+        command += ["--days", str(body.validity_days)]
+    if body.owner is not None:
+        command += ["--owner", body.owner]
+    return command

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certctl.cli.certs import save
+from certctl.cli.listing import show_list, show_one
+from certctl.cli.options import Force, OutFile
 from certctl.cli.session import AsJson, Session, command_group, examples
 
 if TYPE_CHECKING:
@@ -27,21 +28,13 @@ app = command_group()
 )
 def list_all(context: typer.Context, as_json: AsJson = False) -> None:
     """List issuers; show one, get its CA certificates."""
-    session = Session(context, as_json)
-    if context.invoked_subcommand is not None:
-        return
-    with session.connect() as client:
-        page = client.issuers()
-    session.answer_page(page, lambda: _table(page.data), nothing="No issuers.")
+    show_list(context, as_json, lambda client, *_: client.issuers(), _table, nothing="No issuers.")
 
 
 @app.command(epilog=examples("certctl issuers show iss-local"))
 def show(context: typer.Context, issuer_id: Id, as_json: AsJson = False) -> None:
     """Show an issuer and its settings; secrets are never shown."""
-    session = Session(context, as_json)
-    with session.connect() as client:
-        issuer = client.issuer(issuer_id)
-    session.answer(issuer, lambda: _described(issuer, session.now))
+    show_one(context, as_json, lambda client: client.issuer(issuer_id), _described)
 
 
 @app.command(
@@ -53,18 +46,20 @@ def show(context: typer.Context, issuer_id: Id, as_json: AsJson = False) -> None
 def ca(
     context: typer.Context,
     issuer_id: Id,
-    out: Annotated[str, typer.Option(metavar="FILE", help="Where to; - is standard output.")] = "-",
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    out: OutFile = "-",
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Get the issuer's own certificates as PEM: the signing CA first, the root last."""
+    from certctl.cli.files import save
+
     session = Session(context, as_json)
     with session.connect() as client:
         pem = client.issuer_ca(issuer_id)
     save(session, pem.encode(), out, force=force)
 
 
-def _table(rows: "list[IssuerView]") -> "Table":
+def _table(rows: "list[IssuerView]", _now: "datetime") -> "Table":
     from certctl.cli.tables import Column, Table
 
     columns = (

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certctl.cli.session import All, AsJson, Limit, Session, collect, command_group, examples
+from certctl.cli.listing import show_list, show_one
+from certctl.cli.session import All, AsJson, Limit, command_group, examples
 from certctl.domain.orders import OrderState
 
 if TYPE_CHECKING:
@@ -37,35 +38,33 @@ def list_all(
     as_json: AsJson = False,
 ) -> None:
     """List orders; show or cancel one. The newest come first."""
-    session = Session(context, as_json)
-    if context.invoked_subcommand is not None:
-        return
     wanted: OrderStatus | None = None if state is None else state.value
-    with session.connect() as client:
-        page = collect(
-            lambda size, cursor: client.orders(state=wanted, limit=size, cursor=cursor),
-            limit,
-            everything,
-        )
-    session.answer_page(page, lambda: _table(page.data, session.now), nothing="No such orders.")
+    show_list(
+        context,
+        as_json,
+        lambda client, size, cursor: client.orders(state=wanted, limit=size, cursor=cursor),
+        _table,
+        nothing="No such orders.",
+        limit=limit,
+        everything=everything,
+    )
 
 
 @app.command(epilog=examples("certctl orders show ord-..."))
 def show(context: typer.Context, order_id: Id, as_json: AsJson = False) -> None:
     """Show an order: what it waits for, and each time the CA was asked."""
-    session = Session(context, as_json)
-    with session.connect() as client:
-        order = client.order(order_id)
-    session.answer(order, lambda: _described(order, session.now))
+    show_one(context, as_json, lambda client: client.order(order_id), _described)
 
 
 @app.command(epilog=examples("certctl orders cancel ord-..."))
 def cancel(context: typer.Context, order_id: Id, as_json: AsJson = False) -> None:
     """Take an order back, while the CA has not been asked or nobody knows whether it was."""
-    session = Session(context, as_json)
-    with session.connect() as client:
-        order = client.cancel_order(order_id)
-    session.answer(order, lambda: f"Order {order.id} is {order.state}.")
+    show_one(
+        context,
+        as_json,
+        lambda client: client.cancel_order(order_id),
+        lambda order, _: f"Order {order.id} is {order.state}.",
+    )
 
 
 def _table(rows: "list[OrderView]", now: "datetime") -> "Table":

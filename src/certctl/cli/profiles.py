@@ -4,9 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from certctl.cli.session import AsJson, Session, command_group, examples
+from certctl.cli.listing import show_list, show_one
+from certctl.cli.session import AsJson, command_group, examples
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from certctl.cli.tables import Table
     from certctl.schemas.issuers import ProfileView
 
@@ -23,28 +26,22 @@ app = command_group()
 )
 def list_all(context: typer.Context, as_json: AsJson = False) -> None:
     """List profiles; show the rules of one."""
-    session = Session(context, as_json)
-    if context.invoked_subcommand is not None:
-        return
-    with session.connect() as client:
-        page = client.profiles()
-    session.answer_page(page, lambda: _table(page.data), nothing="No profiles.")
+    show_list(
+        context, as_json, lambda client, *_: client.profiles(), _table, nothing="No profiles."
+    )
 
 
 @app.command(epilog=examples("certctl profiles show prof-tls-server"))
 def show(context: typer.Context, profile_id: Id, as_json: AsJson = False) -> None:
     """Show a profile's rules."""
-    session = Session(context, as_json)
-    with session.connect() as client:
-        profile = client.profile(profile_id)
-    session.answer(profile, lambda: _described(profile))
+    show_one(context, as_json, lambda client: client.profile(profile_id), _described)
 
 
 def _days(seconds: int) -> str:
     return f"{seconds / _DAY:g} d"
 
 
-def _table(rows: "list[ProfileView]") -> "Table":
+def _table(rows: "list[ProfileView]", _now: "datetime") -> "Table":
     from certctl.cli.tables import Column, Table
 
     columns = (
@@ -71,7 +68,7 @@ def _table(rows: "list[ProfileView]") -> "Table":
     )
 
 
-def _described(profile: "ProfileView") -> str:
+def _described(profile: "ProfileView", _now: "datetime") -> str:
     from certctl.cli.tables import fields
 
     return fields(

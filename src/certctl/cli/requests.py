@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING
 from certctl.domain.errors import CertctlError, InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from cryptography import x509
+
+    from certctl.domain.names import Name
     from certctl.pki.keys import PrivateKey
+    from certctl.schemas.certificates import CertificateView, VersionView
 
 _MAX_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
 _UNSAFE_IN_FILES = re.compile(r"[^A-Za-z0-9._@+-]+")
@@ -21,7 +26,7 @@ _LONGEST_STEM = 100
 
 
 class KeyChoice(StrEnum):
-    """Keys that `certctl issue` makes."""
+    """Keys that `certctl issue` and `certctl renew` make."""
 
     P256 = "ecdsa-p256"
     P384 = "ecdsa-p384"
@@ -33,9 +38,12 @@ class KeyChoice(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request, a name for files, and what is new (`key_pem`) or was there (`csr_file`)."""
+    """A request, a name for files, and what is new (`key_pem`) or was there (`csr_file`).
 
-    csr: str
+    `csr` is None for the request that the server has.
+    """
+
+    csr: str | None
     stem: str
     key_pem: bytes | None = None
     csr_file: Path | None = None
@@ -48,10 +56,7 @@ def from_names(
 
     Raises InvalidInput, OSError.
     """
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
     from certctl.domain.names import parse_names
-    from certctl.pki.request_builder import build_request
 
     try:
         parsed = parse_names(names)
@@ -64,14 +69,38 @@ def from_names(
             field="common_name",
             hint="leave --common-name out: clients look at the names",
         )
-    key_pem = None
-    if key_file is None:
-        key = _new_key(choice)
-        key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    else:
-        key = _read_key(key_file)
-    stem = _stem(parsed[0].value if parsed else common_name or "certificate")
-    return Prepared(build_request(key, parsed, common_name), stem, key_pem)
+    return _prepare(parsed, common_name, choice, key_file)
+
+
+def for_renewal(
+    certificate: CertificateView,
+    version: VersionView,
+    *,
+    choice: KeyChoice | None,
+    key_file: Path | None,
+) -> Prepared:
+    """Make a request for what is in a certificate and its newest version.
+
+    The new key is of the kind of the present one, unless another is chosen. Raises InvalidInput,
+    OSError.
+    """
+    from cryptography import x509
+
+    from certctl.domain.names import parse_name
+    from certctl.pki.certificates import names_of
+
+    present = x509.load_pem_x509_certificate(version.certificate.encode())
+    # The API leaves out the kinds of names, which are in the certificate: `urn:a:b` is a URI.
+    kinds = {name.value: name for name in names_of(present)}
+    names = [kinds.get(text) or parse_name(text, "names") for text in certificate.names]
+    if choice is None and key_file is None:
+        choice = _kind_of(present)
+    return _prepare(names, certificate.common_name, choice or KeyChoice.P256, key_file)
+
+
+def stem_of(certificate: CertificateView) -> str:
+    """The name for a certificate's files: that of its first name."""
+    return _stem([*certificate.names, certificate.common_name or "certificate"][0])
 
 
 def from_file(csr_file: Path) -> Prepared:
@@ -84,12 +113,44 @@ def from_file(csr_file: Path) -> Prepared:
     return Prepared(csr, _stem(csr_file.stem), csr_file=csr_file)
 
 
+def _prepare(
+    names: Sequence[Name], common_name: str | None, choice: KeyChoice, key_file: Path | None
+) -> Prepared:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    from certctl.pki.request_builder import build_request
+
+    key_pem = None
+    if key_file is None:
+        key = _new_key(choice)
+        key_pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    else:
+        key = _read_key(key_file)
+    stem = _stem(names[0].value if names else common_name or "certificate")
+    return Prepared(build_request(key, names, common_name), stem, key_pem)
+
+
 def _with_name(error: InvalidInput, names: list[str]) -> CertctlError:
     """The refusal with the name at fault: this is the operator's own terminal."""
     _, _, index = (error.field or "").partition(".")
     if not index.isdecimal():
         return error
     return InvalidInput(error.code, f"{names[int(index)]!r}: {error.detail}", hint=error.hint)
+
+
+def _kind_of(certificate: x509.Certificate) -> KeyChoice:
+    from certctl.domain.keys import KeyType
+    from certctl.pki.keys import classify
+
+    _, key_type, bits = classify(certificate.public_key(), "key")
+    try:
+        return KeyChoice(f"rsa-{bits}" if key_type is KeyType.RSA else key_type.value)
+    except ValueError:
+        raise InvalidInput(
+            "key-type-unknown",
+            "the present key is of a kind that is not made here",
+            hint="choose another with --key-type, or bring one with --key or --csr",
+        ) from None
 
 
 def _new_key(choice: KeyChoice) -> PrivateKey:

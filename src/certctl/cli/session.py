@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M")
 
-LARGEST_PAGE = 500
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print the API's JSON.")]
 Limit = Annotated[int, typer.Option(min=1, metavar="N", help="Show at most so many rows.")]
 All = Annotated[bool, typer.Option("--all", help="Show every row.")]
@@ -100,18 +98,3 @@ class Session:
     def is_watched(self) -> bool:
         """Whether a person looks at standard error, so that a line may move."""
         return sys.stderr.isatty() and not self.options.json
-
-
-def collect(
-    fetch: "Callable[[int, str | None], Page[M]]", limit: int, everything: bool
-) -> "Page[M]":
-    """Ask for pages until there are `limit` rows, or all of them, and join them."""
-    rows: list[M] = []
-    cursor: str | None = None
-    while True:
-        size = LARGEST_PAGE if everything else min(LARGEST_PAGE, limit - len(rows))
-        page = fetch(size, cursor)
-        rows += page.data
-        cursor = page.next
-        if cursor is None or (not everything and len(rows) >= limit):
-            return page.model_copy(update={"data": rows})

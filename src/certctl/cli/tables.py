@@ -28,6 +28,12 @@ _STYLES = {
     "rejected": "red",
     "expired": "red",
     "revoked": "red",
+    "requested": "yellow",
+    "told": "yellow",
+    "running": "yellow",
+    "confirmed": "green",
+    "done": "green",
+    "refused": "bold red",
     "cancelled": "dim",
     "archived": "dim",
     "disabled": "dim",
@@ -65,16 +71,16 @@ def fields(pairs: Sequence[tuple[str, str | None]]) -> str:
     return "\n".join(f"{label:<{width}}  {value}" for label, value in shown)
 
 
-def draw(table: Table) -> None:
-    """Print a table on standard output: fitted to a terminal, else whole and plain."""
+def draw(table: Table, *, err: bool = False) -> None:
+    """Print a table on standard output (or error): fitted to a terminal, else whole and plain."""
     cleaned = Table(table.columns, [tuple(clean(cell) for cell in row) for row in table.rows])
-    if not sys.stdout.isatty():
-        typer.echo(as_text(cleaned))
+    if not (sys.stderr if err else sys.stdout).isatty():
+        typer.echo(as_text(cleaned), err=err)
         return
     from rich.console import Console
 
     width = shutil.get_terminal_size().columns
-    draw_on(Console(width=width, highlight=False, markup=False, emoji=False), cleaned)
+    draw_on(Console(stderr=err, width=width, highlight=False, markup=False, emoji=False), cleaned)
 
 
 def as_text(table: Table) -> str:

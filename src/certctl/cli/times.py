@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
 
-if TYPE_CHECKING:
-    from datetime import datetime
+import typer
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 #: Units, each with what it begins at: two of it where it has a plural. Lifetimes are spoken of in
@@ -42,3 +40,17 @@ def full(moment: datetime | None, now: datetime) -> str:
     if moment is None:
         return ""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC ({relative(moment, now)})"
+
+
+def moment(text: str) -> datetime:
+    """Read a date or time in ISO 8601; without a zone it is UTC, as in all that is shown.
+
+    A date is its first second. Raises typer.BadParameter.
+    """
+    try:
+        read = datetime.fromisoformat(text.strip().removesuffix(" UTC"))
+    except ValueError:
+        raise typer.BadParameter(
+            "write it as 2026-01-31, 2026-01-31T12:00 (UTC) or 2026-01-31T12:00+01:00"
+        ) from None
+    return read if read.tzinfo is not None else read.replace(tzinfo=UTC)

@@ -99,7 +99,7 @@ class Calls:
         is_settled: Callable[[T], bool],
         patience: float,
         *,
-        on_poll: Callable[[T], None] | None,
+        on_poll: Callable[[T], None] | None = None,
         progress: Callable[[T], object] = lambda _: None,
     ) -> T:
         """Ask until the answer is settled, or until `progress` was the same for `patience` seconds.

@@ -18,8 +18,6 @@ from certctl.schemas.common import Page
 from certctl.schemas.revocations import RevokeRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from certctl.schemas.certificates import CertificateCreate
     from certctl.schemas.revocations import ReasonName, RevocationStatus
 
@@ -95,7 +93,7 @@ class CertificateCalls(Calls):
     def download(
         self, certificate_id: str, file_format: Format = "pem", *, version_id: str | None = None
     ) -> bytes:
-        """A version, by default the newest: the leaf (`pem`, `der`), or with its issuers (`chain`)."""
+        """The newest version or another: the leaf (`pem`, `der`), or with its CAs (`chain`)."""
         address = at("certificates", certificate_id, "download")
         return self._get(address, format=file_format, version=version_id).content
 
@@ -139,9 +137,9 @@ class CertificateCalls(Calls):
         certificate_id: str,
         timeout: float,
         *,
-        on_poll: Callable[[list[VersionView]], None] | None = None,
+        version_id: str | None = None,
     ) -> list[VersionView]:
-        """All versions, once the CA has answered about each, or as they stood at the timeout.
+        """All versions, once the CA has answered about each (or about one), or after the timeout.
 
         It also has to answer where a hold is being taken back. The waiting is like that for an
         order.
@@ -151,12 +149,13 @@ class CertificateCalls(Calls):
             return not any(
                 version.revocation and version.revocation.state in OPEN_REVOCATIONS
                 for version in versions
+                if version_id in {None, version.id}
             )
 
         def ask() -> list[VersionView]:
             return self.every_version(certificate_id)
 
-        return self._watch(ask, is_settled, timeout, on_poll=on_poll)
+        return self._watch(ask, is_settled, timeout)
 
     def _order(
         self,
@@ -176,5 +175,5 @@ class CertificateCalls(Calls):
 
 
 def _was_released(error: ApiError) -> bool:
-    """Whether the hold that is no longer there was taken back by a request whose answer was lost."""
+    """Whether the hold that is no longer there was taken back by us, in a lost answer."""
     return error.uncertain and error.code == "not-on-hold"
