@@ -190,7 +190,9 @@ async def test_who_was_overtaken_stores_nothing(
     slow = await claim()
     clock.turn(seconds=61)
     fast = await claim()
+    assert (await service.its.crls.current(ISSUER)).number == 1
     assert await service.its.crls.step(fast)
+    assert (await service.its.crls.current(ISSUER)).number == 2, "at once where it was made"
     stored = await service.crl_row()
     with pytest.raises(TakenOver):
         await service.its.crls.step(slow)

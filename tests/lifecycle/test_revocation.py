@@ -228,6 +228,27 @@ async def test_one_version_of_several(database: Database, tmp_path: Path) -> Non
         assert [v["revocation"]["reason"] for v in listed] == ["superseded", "keyCompromise"]
 
 
+async def test_the_answer_is_202_while_any_version_is_open(
+    database: Database, tmp_path: Path
+) -> None:
+    ca = ScriptedCA(["issue"], revocations=["pending", "done"])
+    async with control_plane(database, tmp_path, ca=ca, run_scheduler=False) as plane:
+        running = asyncio.create_task(plane.services.use_cases.scheduler.run(asyncio.Event()))
+        certificate = await issue(plane)
+        path = f"{PATH}/{certificate['id']}"
+        await plane.client.post(f"{path}/renew", json={}, headers=WAIT)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        old = f"{path}/versions/{certificate['version']['id']}"
+        first = await plane.client.post(f"{old}/revoke", json=COMPROMISED)
+        assert first.status_code == 202
+        assert (await plane.client.get(old)).json() == first.json()
+        newest = (await show(plane, certificate))["version"]
+        assert newest["revocation"] is None
+        whole = await plane.client.post(f"{path}/revoke", json=COMPROMISED)
+        assert whole.status_code == 202
+
+
 async def test_a_reason_is_not_changed_afterwards(database: Database, tmp_path: Path) -> None:
     async with control_plane(database, tmp_path) as plane:
         certificate = await issue(plane, "iss-local")

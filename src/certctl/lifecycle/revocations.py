@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from certctl.domain.ids import new_id
 from certctl.domain.orders import Recovery
 from certctl.domain.revocations import (
     CRL_DELAY_MS,
+    OPEN_STATES,
     RevocationAction,
     RevocationReason,
     RevocationState,
@@ -26,6 +27,7 @@ from certctl.storage.revocations import (
     insert_revocations,
     lock_revocations_of,
     restart_revocation,
+    revocations_of,
 )
 from certctl.storage.versions import ValidVersion, get_version, valid_versions
 
@@ -40,6 +42,14 @@ if TYPE_CHECKING:
     from certctl.storage.certificates import CertificateRecord, CertificateState
     from certctl.storage.database import Connection, Database, Transaction
     from certctl.storage.versions import VersionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A certificate after a request about its revocation, and whether a CA is yet to answer."""
+
+    certificate: CertificateRecord
+    is_open: bool
 
 
 class Revocations:
@@ -68,7 +78,7 @@ class Revocations:
         certificate_id: str,
         reason: RevocationReason,
         version_id: str | None = None,
-    ) -> CertificateRecord:
+    ) -> Recorded:
         """Revoke one version, or every version of a certificate that has not expired.
 
         Twice is the same answer; a refused one is tried again; a hold becomes final. Raises
@@ -77,42 +87,42 @@ class Revocations:
         """
         now = self._clock.now_ms()
 
-        def write(transaction: Transaction) -> tuple[CertificateRecord, bool]:
+        def write(transaction: Transaction) -> Recorded:
             certificate = _lock(transaction, certificate_id)
             connector = self._catalog.issuer(certificate.issuer_id).connector
             _check_hold(connector, reason)
             recorder = Recorder(actor.id, reason, now, connector)
             recorder.revoke(transaction, certificate_id, certificate.version_id, version_id)
-            return _present(transaction.connection, certificate_id), recorder.has_to_tell
+            return _present(transaction.connection, certificate_id)
 
         try:
-            found, has_to_tell = await self._database.write(write)
+            recorded = await self._database.write(write)
         except Duplicate:  # another process was faster: now there is a row to look at
-            found, has_to_tell = await self._database.write(write)
+            recorded = await self._database.write(write)
         self._forget_answers()
-        if has_to_tell:
+        if recorded.is_open:
             self._scheduler.wake()
-        return found
+        return recorded
 
     async def release(
         self, actor: Actor, certificate_id: str, version_id: str | None = None
-    ) -> CertificateRecord:
+    ) -> Recorded:
         """Take back the hold of one version, or of every version of a certificate.
 
         Raises NotFound, and Conflict where no hold is in effect.
         """
         now = self._clock.now_ms()
 
-        def write(transaction: Transaction) -> CertificateRecord:
+        def write(transaction: Transaction) -> Recorded:
             certificate = _lock(transaction, certificate_id)
             connector = self._catalog.issuer(certificate.issuer_id).connector
             recorder = Recorder(actor.id, RevocationReason.CERTIFICATE_HOLD, now, connector)
             recorder.release(transaction, certificate_id, version_id)
             return _present(transaction.connection, certificate_id)
 
-        found = await self._database.write(write)
+        recorded = await self._database.write(write)
         self._scheduler.wake()
-        return found
+        return recorded
 
     async def version(self, certificate_id: str, version_id: str) -> VersionRecord:
         """One version of a certificate; NotFound if there is none."""
@@ -139,11 +149,12 @@ def _lock(transaction: Transaction, certificate_id: str) -> CertificateState:
     return certificate
 
 
-def _present(connection: Connection, certificate_id: str) -> CertificateRecord:
+def _present(connection: Connection, certificate_id: str) -> Recorded:
     found = get_certificate(connection, certificate_id)
     if found is None:
         raise certificate_not_found()
-    return found
+    revocations = revocations_of(connection, certificate_id).values()
+    return Recorded(found, any(revocation.state in OPEN_STATES for revocation in revocations))
 
 
 def _check_hold(connector: Connector | None, reason: RevocationReason) -> None:
@@ -184,7 +195,7 @@ class Recorder:
         self._now = now_ms
         self._bulk_id = bulk_id
         # Our own CA has nobody to tell: what is recorded is what it says.
-        self.has_to_tell = connector is None or connector.recovery is not Recovery.INTERNAL
+        self._has_to_tell = connector is None or connector.recovery is not Recovery.INTERNAL
         self._signs = isinstance(connector, SignsStatus)
 
     def revoke(
@@ -266,7 +277,7 @@ class Recorder:
         return _Again.CHANGED
 
     def _restarted(self, record: RevocationRecord, action: RevocationAction) -> RevocationRecord:
-        done = not self.has_to_tell and action is RevocationAction.REVOKE
+        done = not self._has_to_tell and action is RevocationAction.REVOKE
         return replace(
             record,
             action=action,
@@ -280,7 +291,7 @@ class Recorder:
         )
 
     def _record(self, version: ValidVersion) -> RevocationRecord:
-        state = RevocationState.REQUESTED if self.has_to_tell else RevocationState.CONFIRMED
+        state = RevocationState.REQUESTED if self._has_to_tell else RevocationState.CONFIRMED
         return RevocationRecord(
             id=new_id("rev", self._now),
             version_id=version.id,
@@ -297,7 +308,7 @@ class Recorder:
             bulk_id=self._bulk_id,
             revoked_at=self._now,
             requested_at=self._now,
-            due_at=self._now if self.has_to_tell else None,
+            due_at=self._now if self._has_to_tell else None,
             epoch=0,
             created_at=self._now,
             updated_at=self._now,

@@ -81,6 +81,12 @@ async def list_all(
     )
 
 
+@router.get("/versions/{version_id}", response_model=VersionView, summary="Show a version")
+async def get_one(request: Request, certificate_id: ObjectId, version_id: ObjectId) -> VersionView:
+    """One version, with its revocation."""
+    return version_view(await use_cases(request).revocations.version(certificate_id, version_id))
+
+
 @router.post(
     "/revoke", response_model=CertificateView, summary="Revoke a certificate", responses=_RECORDED
 )
@@ -89,11 +95,11 @@ async def revoke(
 ) -> CertificateView:
     """Revoke every version that has not expired, and end the renewal. Repeating is harmless."""
     its = services(request)
-    certificate = await its.use_cases.revocations.revoke(
+    recorded = await its.use_cases.revocations.revoke(
         actor(request), certificate_id, RevocationReason(body.reason)
     )
-    response.status_code = _status(certificate.version)
-    return certificate_view(certificate, its.clock.now_ms())
+    response.status_code = 202 if recorded.is_open else 200
+    return certificate_view(recorded.certificate, its.clock.now_ms())
 
 
 @router.post(
@@ -107,9 +113,9 @@ async def release(
 ) -> CertificateView:
     """End every revocation with `certificateHold`, so that its versions are valid again."""
     its = services(request)
-    certificate = await its.use_cases.revocations.release(actor(request), certificate_id)
-    response.status_code = _status(certificate.version)
-    return certificate_view(certificate, its.clock.now_ms())
+    recorded = await its.use_cases.revocations.release(actor(request), certificate_id)
+    response.status_code = 202 if recorded.is_open else 200
+    return certificate_view(recorded.certificate, its.clock.now_ms())
 
 
 @router.post(
