@@ -196,6 +196,19 @@ async def test_it_can_be_stopped(database: Database, tmp_path: Path) -> None:
         assert late.json()["type"].endswith(":bulk-revocation-done")
 
 
+async def test_what_was_issued_in_the_same_millisecond_is_not_missed(
+    database: Database, tmp_path: Path
+) -> None:
+    moment = database.clock.now_ms()
+    database.clock.now_ms = lambda: moment  # type: ignore[method-assign] # time stands still
+    async with control_plane(database, tmp_path) as plane:
+        for number in range(5):
+            await issue(plane, f"h{number}.example.org", owner="web")
+        done = await finished(plane, await start(plane, 5, owner="web"))
+        assert (done["total"], done["done"]) == (5, 5)
+        assert done["revocations"] == {"confirmed": 5}
+
+
 async def test_what_is_issued_meanwhile_is_not_meant(database: Database, tmp_path: Path) -> None:
     async with control_plane(database, tmp_path, run_scheduler=False) as plane:
         old = await issue(plane, "old.example.org", owner="web")

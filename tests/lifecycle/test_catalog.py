@@ -90,8 +90,15 @@ async def test_a_look_that_does_not_come_back_is_not_waited_for(
 
     monkeypatch.setattr(database, "change_counter", hang)
     assert await catalog.catch_up() is False
+    monkeypatch.setattr("certctl.lifecycle.catalog._CATCH_UP_SECONDS", 0.01)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    for _ in range(100):
+        assert await catalog.catch_up() is False
+    assert loop.time() - begun < 0.1, "nobody waits for what others waited for in vain"
     hanging.set()
     await catalog.refresh()
+    assert await catalog.catch_up() is True
 
 
 async def test_in_step_is_who_listens_and_has_looked_since(

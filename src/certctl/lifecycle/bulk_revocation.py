@@ -10,7 +10,7 @@ import structlog
 
 from certctl.domain.audit import AuditEvent
 from certctl.domain.errors import Conflict, InvalidInput, NotFound
-from certctl.domain.ids import new_id, sibling_id
+from certctl.domain.ids import new_id
 from certctl.domain.revocations import RevocationReason
 from certctl.lifecycle.access import SYSTEM
 from certctl.lifecycle.revocations import Recorder
@@ -92,6 +92,7 @@ class BulkRevocations:
                     field="expected",
                     hint="look at the preview again, then try again with its total",
                 )
+            newest = list_fitting(transaction.connection, wanted, now_ms=now, limit=1)
             record = BulkRecord(
                 id=bulk_id,
                 filter=wanted,
@@ -100,8 +101,8 @@ class BulkRevocations:
                 state=BulkState.RUNNING,
                 total=total,
                 done=0,
-                # Ids sort by time: what is issued from now on is not meant.
-                position=sibling_id("cert", bulk_id),
+                # Ids sort by time: from the newest one counted, it included, to the oldest.
+                position=f"{newest[0].id}z" if newest else "",
                 due_at=now,
                 epoch=0,
                 created_at=now,

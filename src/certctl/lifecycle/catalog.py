@@ -89,8 +89,8 @@ class Catalog:
         )
         self._looking: asyncio.Task[None] | None = None
         self._next_look: asyncio.Task[None] | None = None
-        #: Monotonic time at which the last look that succeeded began.
-        self._looked_at = float("-inf")
+        #: Monotonic times at which the last look began, and the last one that succeeded.
+        self._look_begun = self._looked_at = float("-inf")
 
     def issuers(self) -> list[Issuer]:
         """Every issuer, by id."""
@@ -199,16 +199,22 @@ class Catalog:
         """Miss no change that was stored before this call, even when not in step.
 
         False when the database does not answer, or not within two seconds: then what is kept here
-        is all there is.
+        is all there is. Nobody waits for a look that was begun longer ago.
         """
         if self.in_step():
             return True
+        if self._waits_in_vain():
+            return False
         try:
             async with asyncio.timeout(_CATCH_UP_SECONDS):
                 await self.refresh()
         except (TimeoutError, CertctlError):
             return False
         return True
+
+    def _waits_in_vain(self) -> bool:
+        under_way = self._looking is not None and not self._looking.done()
+        return under_way and time.monotonic() - self._look_begun > _CATCH_UP_SECONDS
 
     async def refresh(self) -> None:
         """Load what changed since the last time; cheap when nothing did.
@@ -228,7 +234,7 @@ class Catalog:
         await self._look()
 
     async def _look(self) -> None:
-        begun = time.monotonic()
+        begun = self._look_begun = time.monotonic()
         # Read before the rows: a change in between is then loaded twice rather than missed.
         counter = await self._database.change_counter()
         if counter != self._snapshot.counter:
