@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from pytest_socket import disable_socket, enable_socket
 
 from certctl.storage.database import open_database
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from certctl.storage.database import Database
+
+# Else a logged fault is drawn with every local variable, which takes ten seconds.
+structlog.configure(
+    processors=[
+        structlog.processors.add_log_level,
+        structlog.dev.ConsoleRenderer(
+            colors=False, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
+)
 
 # Two runs may share a server that was given to both.
 _PREFIX = f"certctl_test_{os.getpid()}"
