@@ -6,10 +6,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import issuance, memory, revocation, startup
+from benchmarks import issuance, memory, revocation, startup, status
 from benchmarks.core_limit import core_limit
 
-_PARTS = ("issuance", "revocation", "startup", "memory")
+_PARTS = ("issuance", "revocation", "status", "startup", "memory")
 
 
 def main() -> None:
@@ -25,6 +25,8 @@ def main() -> None:
             issuance.run(Path(folder), limit, options.seconds)
         if "revocation" in chosen:
             revocation.run(Path(folder))
+        if "status" in chosen:
+            status.run(Path(folder), options.seconds)
         if "startup" in chosen:
             startup.run(Path(folder))
         if "memory" in chosen:

@@ -1,4 +1,4 @@
-"""The main job in one minute: a server, a certificate, and the proof that it works.
+"""The main job in one minute: a server, a certificate, its renewal and revocation, with proof.
 
 Everything happens on loopback and in a temporary directory that is gone at the end.
 """
@@ -15,27 +15,37 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 CERTCTL = str(Path(sys.executable).with_name("certctl"))
 NAMES = ["www.demo.test", "localhost", "127.0.0.1"]
 START_SECONDS = 60
+CRL_SECONDS = 20
 
 
 def say(text: str) -> None:
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n# {text}", flush=True)
 
 
-def run(*command: str, show: str | None = None) -> str:
-    """Run a command as an operator would, showing it and what it prints."""
+def run(*command: str, says: str = "", refused: bool = False) -> str:
+    """Run a command as an operator would, showing it and what it prints.
+
+    It has to succeed, or to fail where `refused` is set, and to print `says`.
+    """
     shown = [Path(part).name if part == CERTCTL else part for part in command]
-    print(f"$ {show or shlex.join(shown)}", flush=True)
+    print(f"$ {shlex.join(shown)}", flush=True)
     done = subprocess.run(
         command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     print(done.stdout.rstrip(), flush=True)
-    if done.returncode:
-        raise SystemExit(f"demo: that failed with exit code {done.returncode}")
+    if refused:
+        print(f"(exit code {done.returncode}: refused, as it has to be)", flush=True)
+    if bool(done.returncode) is not refused:
+        raise SystemExit(f"demo: that ended with exit code {done.returncode}")
+    if says not in done.stdout:
+        raise SystemExit(f"demo: that did not say {says!r}")
     return done.stdout
 
 
@@ -91,17 +101,35 @@ def serve_tls(chain: Path, key: Path) -> tuple[socket.socket, int]:
     return listener, listener.getsockname()[1]
 
 
+def wait_for_crl(url: str, serial: str) -> None:
+    """Wait until the CRL at that address lists a serial number (hex)."""
+    wanted = bytes.fromhex(serial.rjust(len(serial) + len(serial) % 2, "0"))
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + CRL_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with direct.open(url, timeout=CRL_SECONDS) as answer:
+                if wanted in answer.read():
+                    return
+        except urllib.error.HTTPError:
+            pass  # the very first CRL is not made yet
+        time.sleep(0.25)
+    raise SystemExit("demo: no CRL lists the revoked certificate")
+
+
 def show(folder: Path) -> None:
     os.chdir(folder)
     os.environ["CERTCTL_DATA_DIR"] = "data"
     for name in ("CERTCTL_SERVER_URL", "CERTCTL_API_KEY", "CERTCTL_CA_BUNDLE"):
         os.environ.pop(name, None)
+    os.environ["no_proxy"] = "127.0.0.1"  # openssl follows http_proxy, and all this is here
 
     say("2. The Local CA exists from the first start; this is its root, for those who trust it")
     run(CERTCTL, "issuers", "ca", "iss-local", "--out", "root.pem")
 
     say("3. Make a key and a CSR here, send only the CSR, get the certificate")
-    run(CERTCTL, "issue", *NAMES, "--days", "30", "--owner", "demo")
+    issued = run(CERTCTL, "issue", *NAMES, "--days", "30", "--owner", "demo")
+    certificate_id = issued.split()[1]
     key = Path("www.demo.test.key")
     leaf = Path("www.demo.test.crt")
     chain = Path("www.demo.test.chain.crt")
@@ -126,7 +154,33 @@ def show(folder: Path) -> None:
         ):
             print(f"Python ({tls.version()}): {tls.recv(100).decode().strip()}", flush=True)
 
-    say("6. The inventory and the audit log remember it")
+    say("6. Renew it: the same names, a new key, a second version")
+    run(CERTCTL, "renew", certificate_id, "--out", "renewed")
+    versions = run(CERTCTL, "certs", "versions", certificate_id)
+    first_version, *_, serial = versions.splitlines()[-1].split()
+
+    say("7. Say that the first key has leaked: revoke the first version, and only that")
+    run(
+        CERTCTL, "revoke", certificate_id, "--version", first_version,
+        "--reason", "keyCompromise", "--yes",
+    )  # fmt: skip
+
+    say("8. OCSP tells everybody at once, at the address that the certificates name")
+    for certificate, status in ((str(leaf), "revoked"), ("renewed.crt", "good")):
+        url = run("openssl", "x509", "-in", certificate, "-noout", "-ocsp_uri").strip()
+        run(
+            "openssl", "ocsp", "-issuer", "root.pem", "-CAfile", "root.pem",
+            "-cert", certificate, "-url", url, says=f"{certificate}: {status}",
+        )  # fmt: skip
+
+    say("9. So does the CRL, about a second later; openssl fetches it from where they say")
+    text = run("openssl", "x509", "-in", str(leaf), "-noout", "-ext", "crlDistributionPoints")
+    wait_for_crl(text[text.index("http://") :].split()[0], serial)
+    verify = ["openssl", "verify", "-crl_check", "-crl_download", "-CAfile", "root.pem"]
+    run(*verify, str(leaf), refused=True, says="certificate revoked")
+    run(*verify, "renewed.crt")
+
+    say("10. The inventory and the audit log remember it")
     run(CERTCTL, "certs")
     run(CERTCTL, "audit")
     run(CERTCTL, "audit", "verify")

@@ -1,8 +1,8 @@
 """Tables made from the code while the documentation is built, so that they cannot fall behind it.
 
 Directives: `settings-table` (a pydantic model), `profiles-table` (the seeded profiles),
-`transitions-table` (the states of an order), `problems-table` (problem codes by kind of error) and
-`exit-codes-table` (of the command line).
+`transitions-table` (the states of an order, or of a revocation), `problems-table` (problem codes by
+kind of error) and `exit-codes-table` (of the command line).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import certctl
 from certctl.cli.exit_codes import ExitCode
-from certctl.domain.orders import OPEN_STATES, TRANSITIONS
+from certctl.domain import orders, revocations
 from certctl.domain.profiles import SECONDS_PER_DAY
 from certctl.lifecycle.presets import PRESETS
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sphinx.util.typing import ExtensionMetadata, OptionSpec
 
 _WIDEST = 60  # characters, of a column in formats that need a width
+_SECONDS_PER_HOUR = 3600
 _DAY_LIMIT = 2  # from how many days on a lifetime is shown in days
 
 
@@ -117,30 +118,36 @@ class ProfilesTable(TableDirective):
                     ", ".join(profile.usages),
                     ", ".join(sorted(profile.name_kinds)) or "common name only",
                     ", ".join(keys),
-                    _days(profile.default_validity),
-                    _days(profile.max_validity),
+                    _lifetime(profile.default_validity),
+                    _lifetime(profile.max_validity),
                 )
             )
         return self.table(heads, rows)
 
 
-def _days(seconds: int) -> str:
+def _lifetime(seconds: int) -> str:
+    if seconds % _SECONDS_PER_HOUR:
+        return f"{seconds // 60} minutes"
     days, rest = divmod(seconds, SECONDS_PER_DAY)
-    return f"{seconds // 3600} hours" if rest or days < _DAY_LIMIT else f"{days} days"
+    hours = seconds // _SECONDS_PER_HOUR
+    return f"{hours} hours" if rest or days < _DAY_LIMIT else f"{days} days"
 
 
 class TransitionsTable(TableDirective):
-    """Which state of an order may follow which."""
+    """Which state may follow which: of an order, or of a revocation (`revocations`)."""
+
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Make the table."""
+        of = revocations if self.arguments == ["revocations"] else orders
         rows = [
             (
                 f"`{state.value}`",
-                "open" if state in OPEN_STATES else "closed",
+                "open" if state in of.OPEN_STATES else "closed",
                 ", ".join(f"`{next_.value}`" for next_ in sorted(following)) or "nothing",
             )
-            for state, following in TRANSITIONS.items()
+            for state, following in of.TRANSITIONS.items()
         ]
         return self.table(["State", "", "What may follow"], rows)
 

@@ -189,6 +189,7 @@ def test_the_settings_that_the_server_command_names_exist() -> None:
     from certctl.settings import Settings
 
     names = {"server_host", "server_port", "data_dir", "database_url", "workers", "log_level"}
+    names.add("status_port")
     assert names <= set(Settings.model_fields)
 
 

@@ -23,9 +23,21 @@ def test_the_demo_shows_its_steps_and_leaves_nothing_behind(tmp_path: Path) -> N
         timeout=100,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for step in range(1, 7):
-        assert f"# {step}. " in done.stdout
-    assert "www.demo.test.crt: OK" in done.stdout
-    assert "Verification: OK" in done.stdout
-    assert "Python (TLSv1.3): hello" in done.stdout
+    steps = done.stdout.split("\n# ")[1:]
+    assert [step.split(".")[0] for step in steps[:-1]] == [str(n) for n in range(1, 11)]
+    _, _, _, verified, served, renewed, revoked, ocsp, crl, remembered, _ = steps
+    assert "www.demo.test.crt: OK" in verified
+    assert "Verification: OK" in served
+    assert "Python (TLSv1.3): hello" in served
+    assert "renewed.key (mode 0600" in renewed
+    assert "confirmed: keyCompromise" in revoked
+    assert ocsp.count("Response verify OK") == 2
+    assert "www.demo.test.crt: revoked" in ocsp
+    assert "Reason: keyCompromise" in ocsp
+    assert "renewed.crt: good" in ocsp
+    assert "lookup: certificate revoked" in crl
+    assert "error www.demo.test.crt: verification failed" in crl
+    assert "renewed.crt: OK" in crl
+    for action in ("certificate.issued", "certificate.renewed", "certificate.revoked"):
+        assert action in remembered
     assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 #: The channel that `Transaction.changed` sends to.
 CHANNEL = "certctl_changes"
-_FIRST_WAIT_SECONDS = 0.2
+_FIRST_WAIT_SECONDS = 0.5
 _LONGEST_WAIT_SECONDS = 5.0
 
 
