@@ -8,17 +8,22 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from benchmarks.load import make_csrs
 from certctl.ca.authority import CertificateAuthority, create_root
+from certctl.ca.extensions import StatusAddresses
 from certctl.domain.keys import KeyType
 from certctl.domain.usages import Usage
 from certctl.pki.certificates import to_pem
 from certctl.pki.requests import parse_request
+
+_STATUS = StatusAddresses(
+    crl="http://localhost/crl", ocsp="http://localhost/ocsp", ca="http://localhost/ca"
+)
 
 
 def core_limit(seconds: float) -> float:
     """Certificates per second: parse PEM, verify, build with all extensions, sign, encode."""
     now = time.time_ns() // 1_000_000
     key, certificate = create_root(common_name="Bench CA", key_type=KeyType.P256, now_ms=now)
-    ca = CertificateAuthority(key, certificate, ())
+    ca = CertificateAuthority(key, certificate, (), _STATUS)
     csrs = make_csrs(100)
     best = 0.0
     for _ in range(3):
