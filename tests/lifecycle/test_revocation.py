@@ -268,6 +268,7 @@ async def test_revoking_ends_a_renewal_that_waits(database: Database, tmp_path: 
         await plane.client.post(f"{path}/revoke", json=COMPROMISED)
         order = (await plane.client.get(waiting.headers["Location"])).json()
         assert (order["state"], order["problem"]) == ("cancelled", "the certificate was revoked")
+        assert (await events(plane, certificate))[-2:] == ["certificate.revoked", "order.cancelled"]
         refused = await plane.client.post(f"{path}/renew", json={})
         assert refused.status_code == 409
         assert refused.json()["type"].endswith(":certificate-revoked")
@@ -296,6 +297,35 @@ async def test_a_version_that_comes_after_the_revocation_is_revoked_too(
         late = await until(plane, certificate, "confirmed")
         assert late["reason"] == "cessationOfOperation"
         assert shown["renew_at"] is None
+
+
+async def test_a_version_that_comes_during_a_hold_is_held_and_released_with_it(
+    database: Database, tmp_path: Path
+) -> None:
+    ca = ScriptedCA(["issue", "pending", "pending", "issue"])
+    async with control_plane(database, tmp_path, ca=ca) as plane:
+        certificate = await issue(plane)
+        path = f"{PATH}/{certificate['id']}"
+        await plane.client.post(f"{path}/renew")
+        for _ in range(400):
+            if ca.books.count("submit") == 2:
+                break
+            await asyncio.sleep(0.01)
+        await plane.client.post(f"{path}/revoke", json={"reason": "certificateHold"})
+        for _ in range(400):
+            shown = await show(plane, certificate)
+            if shown["version"]["id"] != certificate["version"]["id"]:
+                break
+            await asyncio.sleep(0.02)
+        assert (await until(plane, certificate, "confirmed"))["reason"] == "certificateHold"
+        await plane.client.post(f"{path}/release")
+        for _ in range(400):
+            listed = (await plane.client.get(f"{path}/versions")).json()["data"]
+            if [version["revocation"] for version in listed] == [None, None]:
+                break
+            await asyncio.sleep(0.02)
+        assert [version["revocation"] for version in listed] == [None, None]
+        assert (await show(plane, certificate))["status"] == "issued"
 
 
 async def test_a_hold_is_taken_back_or_made_final(database: Database, tmp_path: Path) -> None:

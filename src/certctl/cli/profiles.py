@@ -38,6 +38,8 @@ def show(context: typer.Context, profile_id: Id, as_json: AsJson = False) -> Non
 
 
 def _days(seconds: int) -> str:
+    if seconds < _DAY:
+        return f"{seconds / 60:g} min"
     return f"{seconds / _DAY:g} d"
 
 

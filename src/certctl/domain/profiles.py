@@ -147,15 +147,21 @@ def validity_for(
     if wanted > profile.max_validity:
         raise InvalidInput(
             "validity-over-profile",
-            f"this profile allows at most {profile.max_validity // SECONDS_PER_DAY} days",
+            f"this profile allows at most {_in_words(profile.max_validity)}",
             field="validity_days",
             hint="ask for fewer days, or leave validity_days out for the profile's default",
         )
     if wanted > limit:
         raise InvalidInput(
             "validity-over-issuer",
-            f"this issuer can give at most {limit // SECONDS_PER_DAY} days now",
+            f"this issuer can give at most {_in_words(limit)} now",
             field="validity_days",
             hint="ask for fewer days, or leave validity_days out for the longest possible",
         )
     return wanted
+
+
+def _in_words(seconds: int) -> str:
+    if seconds < SECONDS_PER_DAY:
+        return f"{seconds // 60} minutes, which is less than a day"
+    return f"{seconds // SECONDS_PER_DAY} days"

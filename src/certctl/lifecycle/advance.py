@@ -25,6 +25,7 @@ from certctl.pki.certificates import WrongCertificate, check_issued
 from certctl.storage.certificates import add_version, lock_certificate, mark_failed
 from certctl.storage.leases import TakenOver
 from certctl.storage.orders import AttemptRecord, add_attempt, load_order, store_order
+from certctl.storage.revocations import revocations_of
 
 if TYPE_CHECKING:
     from certctl.connectors.contract import Connector, IssuanceRequest
@@ -243,14 +244,21 @@ class Advance:
         return after
 
     def _store_version(self, transaction: Transaction, version: VersionRecord, now_ms: int) -> None:
-        """Make it the newest; where the certificate was revoked meanwhile, revoke it as well."""
+        """Make it the newest; where the certificate was revoked meanwhile, revoke it as well.
+
+        A certificate on hold keeps the new version on hold, so that one release ends both.
+        """
         certificate = lock_certificate(transaction, version.certificate_id)
         renew_at = renewal_time(version.certificate_id, version.not_before, version.not_after)
         add_version(transaction, version, renew_at, now_ms)
         if certificate is None or certificate.status != "revoked":
             return
         connector = self.catalog.issuer(version.issuer_id).connector
+        before = revocations_of(transaction.connection, version.certificate_id)
+        revoked = before.get(certificate.version_id or "")
         reason = RevocationReason.CESSATION_OF_OPERATION
+        if revoked is not None and revoked.reason is RevocationReason.CERTIFICATE_HOLD:
+            reason = RevocationReason.CERTIFICATE_HOLD
         Recorder(SYSTEM.id, reason, now_ms, connector).revoke(
             transaction, version.certificate_id, version.id, version.id
         )

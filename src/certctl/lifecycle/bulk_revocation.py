@@ -26,9 +26,7 @@ from certctl.storage.bulk_revocations import (
     load_bulk,
     store_bulk,
 )
-from certctl.storage.certificates import mark_revoked
 from certctl.storage.database import Duplicate
-from certctl.storage.orders import cancel_unsent_orders
 from certctl.storage.revocations import count_by_state, revoked_among
 from certctl.storage.versions import valid_versions
 
@@ -88,7 +86,7 @@ class BulkRevocations:
             if total != expected:
                 raise Conflict(
                     "bulk-count-changed",
-                    f"the filter finds {total} certificates now, not as many as expected",
+                    f"the filter finds another number of certificates now: {total}",
                     field="expected",
                     hint="look at the preview again, then try again with its total",
                 )
@@ -237,8 +235,8 @@ class BulkStep:
             connector = self._catalog.issuer(issuer_id).connector
             recorder = Recorder(record.actor, record.reason, now, connector, record.id)
             recorder.revoke_versions(transaction, versions)
-        mark_revoked(transaction, ids, now)
-        cancel_unsent_orders(transaction, ids, now)
+            own = [line.id for line in lines if line.issuer_id == issuer_id]
+            recorder.end_renewal(transaction, own)
         if record.state is BulkState.DONE:
             detail = {"done": record.done}
             transaction.audit(_event(record, SYSTEM.id, "bulk_revocation.done", now, detail))

@@ -231,8 +231,7 @@ class Recorder:
             )
         self.revoke_versions(transaction, new)
         if newest_version_id in {version.id for version in new}:
-            mark_revoked(transaction, [certificate_id], self._now)
-            cancel_unsent_orders(transaction, [certificate_id], self._now)
+            self.end_renewal(transaction, [certificate_id])
         if _Again.CHANGED in again:
             self._publish(transaction, {version.issuer_id for version in valid})
 
@@ -243,6 +242,21 @@ class Recorder:
             self._audit(transaction, "certificate.revoked", version)
         if versions:
             self._publish(transaction, {version.issuer_id for version in versions})
+
+    def end_renewal(self, transaction: Transaction, certificate_ids: Sequence[str]) -> None:
+        """Mark certificates whose newest version is revoked, and take their orders back."""
+        mark_revoked(transaction, certificate_ids, self._now)
+        for order in cancel_unsent_orders(transaction, certificate_ids, self._now):
+            transaction.audit(
+                AuditEvent(
+                    at_ms=self._now,
+                    actor=self._actor,
+                    action="order.cancelled",
+                    object_type="certificate",
+                    object_id=order.certificate_id,
+                    detail={"order_id": order.id, "issuer_id": order.issuer_id},
+                )
+            )
 
     def release(
         self, transaction: Transaction, certificate_id: str, version_id: str | None

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, update
 
 from certctl.domain.orders import CANCELLABLE, OPEN_STATES, OrderState
 from certctl.storage.leases import RELEASED, Leases
@@ -217,6 +217,8 @@ _CANCEL = (
     )
     .values(
         state=OrderState.CANCELLED.value,
+        # What it waited for is no longer so; why nobody knows what became of it, is.
+        problem=case((orders.c.state == OrderState.UNCERTAIN.value, orders.c.problem), else_=None),
         due_at=None,
         lease_owner=None,
         lease_until=None,
@@ -313,14 +315,25 @@ _CANCEL_UNSENT = (
         updated_at=bindparam("now"),
         **RELEASED,
     )
+    .returning(orders.c.id, orders.c.certificate_id, orders.c.issuer_id)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledOrder:
+    """What is said of an order that was taken back."""
+
+    id: str
+    certificate_id: str
+    issuer_id: str
 
 
 def cancel_unsent_orders(
     transaction: Transaction, certificate_ids: Sequence[str], now_ms: int
-) -> None:
+) -> list[CancelledOrder]:
     """Take back the orders of revoked certificates that no CA has been asked about."""
-    transaction.execute(_CANCEL_UNSENT, {"ids": list(certificate_ids), "now": now_ms})
+    rows = transaction.execute(_CANCEL_UNSENT, {"ids": list(certificate_ids), "now": now_ms})
+    return [CancelledOrder(row.id, row.certificate_id, row.issuer_id) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

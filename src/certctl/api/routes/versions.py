@@ -48,15 +48,16 @@ _RECORDED: dict[int | str, dict[str, Any]] = {
 async def renew(
     request: Request,
     certificate_id: ObjectId,
-    body: RenewRequest,
+    body: RenewRequest | None = None,
     idempotency_key: IdempotencyHeader = None,
     prefer: PreferHeader = None,
 ) -> Response:
     """Order the next version, for the same names, with the key there is or with a new one."""
     check_idempotency_key(idempotency_key)
+    wanted = body or RenewRequest()
     enrolled = await use_cases(request).renewal.renew(
         actor(request),
-        RenewalRequest(certificate_id, body.csr, body.validity_days),
+        RenewalRequest(certificate_id, wanted.csr, wanted.validity_days),
         idempotency_key=idempotency_key,
     )
     return await answer(request, enrolled, prefer)
@@ -91,12 +92,15 @@ async def get_one(request: Request, certificate_id: ObjectId, version_id: Object
     "/revoke", response_model=CertificateView, summary="Revoke a certificate", responses=_RECORDED
 )
 async def revoke(
-    request: Request, response: Response, certificate_id: ObjectId, body: RevokeRequest
+    request: Request,
+    response: Response,
+    certificate_id: ObjectId,
+    body: RevokeRequest | None = None,
 ) -> CertificateView:
     """Revoke every version that has not expired, and end the renewal. Repeating is harmless."""
     its = services(request)
     recorded = await its.use_cases.revocations.revoke(
-        actor(request), certificate_id, RevocationReason(body.reason)
+        actor(request), certificate_id, RevocationReason((body or RevokeRequest()).reason)
     )
     response.status_code = 202 if recorded.is_open else 200
     return certificate_view(recorded.certificate, its.clock.now_ms())
@@ -129,11 +133,11 @@ async def revoke_version(
     response: Response,
     certificate_id: ObjectId,
     version_id: ObjectId,
-    body: RevokeRequest,
+    body: RevokeRequest | None = None,
 ) -> VersionView:
     """Revoke one version; the others stay as they are. Repeating is harmless."""
     revocations = use_cases(request).revocations
-    reason = RevocationReason(body.reason)
+    reason = RevocationReason((body or RevokeRequest()).reason)
     await revocations.revoke(actor(request), certificate_id, reason, version_id)
     version = await revocations.version(certificate_id, version_id)
     response.status_code = _status(version)
