@@ -18,7 +18,7 @@ run: $(VENV)/.run ## Serve for good from DATA (default: ./data)
 	@CERTCTL_DATA_DIR=$(DATA) exec $(BIN)/certctl server
 
 test: $(VENV)/.dev ## Run every test, on SQLite and on PostgreSQL
-	$(BIN)/pytest -m "not soak"
+	$(BIN)/pytest -m "not soak" -n auto --maxprocesses 4 --dist worksteal
 
 soak: $(VENV)/.dev ## Run the long forms of the tests
 	$(BIN)/pytest -m soak
