@@ -1,3 +1,3 @@
 """certctl: a self-hosted control plane for TLS certificates."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
