@@ -79,7 +79,7 @@ def test_ocsp_by_get(server: ServerProcess, tmp_path: Path) -> None:
     assert fetched.headers["content-type"] == "application/ocsp-response"
     assert "max-age=" in fetched.headers["cache-control"]
     assert ": good" in party.read_answer(fetched.body)
-    assert fetch(url + text).body == fetched.body
+    assert ": good" in party.read_answer(fetch(url + text).body)
     unchanged = fetch(url + text, headers={"If-None-Match": fetched.headers["etag"]})
     assert (unchanged.status, unchanged.body) == (304, b"")
     revoke(server, party)
