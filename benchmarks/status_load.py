@@ -9,60 +9,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import statistics
 import sys
 import time
-from functools import partial
+from itertools import cycle
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlsplit
 
-WARM_UP_SECONDS = 1.0
-
-
-class _Client(asyncio.Protocol):
-    """One connection that sends a request as soon as the last one is answered."""
-
-    def __init__(self, requests: list[bytes], until: float) -> None:
-        self._requests = requests
-        self._until = until
-        self._received = b""
-        self._begun = 0.0
-        self.times: list[tuple[float, float]] = []
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport: Any = transport
-        self._send()
-
-    def _send(self) -> None:
-        self._begun = time.perf_counter()
-        self._transport.write(self._requests[len(self.times) % len(self._requests)])
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        end = self._received.find(b"\r\n\r\n")
-        if end < 0:
-            return
-        length = self._received.partition(b"content-length: ")[2].partition(b"\r\n")[0]
-        if len(self._received) < end + 4 + int(length):
-            return
-        # 0A 01 00: the answer's status is `successful`.
-        if self._received[9:12] != b"200" or self._received[end + 8 : end + 11] != b"\x0a\x01\x00":
-            self.done.set_exception(SystemExit(f"unexpected answer: {self._received[:400]!r}"))
-            return
-        self._received = b""
-        now = time.perf_counter()
-        self.times.append((self._begun, now - self._begun))
-        if now < self._until:
-            self._send()
-        else:
-            self._transport.close()
-            self.done.set_result(None)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_exception(SystemExit(f"the connection was lost: {error}"))
+from benchmarks.load import WARM_UP_SECONDS, figures, run_clients
 
 
 def _requests(method: str, path: str, queries: list[str]) -> list[bytes]:
@@ -83,25 +36,24 @@ def _requests(method: str, path: str, queries: list[str]) -> list[bytes]:
     ]
 
 
+def _check(answer: bytes) -> None:
+    # 0A 01 00: the answer's status is `successful`.
+    if answer[4:7] != b"\x0a\x01\x00":
+        raise SystemExit(f"unexpected answer: {answer[:100]!r}")
+
+
 async def _load(requests: list[bytes], url: str, clients: int, seconds: float) -> dict[str, float]:
-    parts = urlsplit(url)
+    shifts = [index * len(requests) // clients for index in range(clients)]
     start = time.perf_counter() + WARM_UP_SECONDS
-    loop = asyncio.get_running_loop()
-    running = []
-    for index in range(clients):
-        shift = index * len(requests) // clients
-        make = partial(_Client, requests[shift:] + requests[:shift], start + seconds)
-        host, port = parts.hostname or "localhost", parts.port or 80
-        running.append(await loop.create_connection(make, host, port))
-    await asyncio.gather(*(client.done for _, client in running))
-    counted = sorted(
-        took for _, client in running for begun, took in client.times if begun >= start
+    times = await run_clients(
+        url,
+        None,
+        [cycle(requests[shift:] + requests[:shift]) for shift in shifts],
+        start=start,
+        until=start + seconds,
+        answers=_check,
     )
-    return {
-        "per_second": len(counted) / seconds,
-        "p50_ms": statistics.median(counted) * 1000,
-        "p99_ms": counted[int(len(counted) * 0.99)] * 1000,
-    }
+    return figures(times, seconds)
 
 
 def main() -> None:

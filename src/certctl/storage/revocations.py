@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from certctl.storage.database import Transaction
 
-DUPLICATE_REVOCATION = "uq_revocations_version_id"
 LEASES = Leases(revocations)
 
 
