@@ -12,7 +12,7 @@ help: ## Show the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.run ## Start a server, issue a certificate, serve it, check it, clean up
-	@$(BIN)/python demo/run.py
+	@$(BIN)/python -m demo.run
 
 run: $(VENV)/.run ## Serve for good from DATA (default: ./data)
 	@CERTCTL_DATA_DIR=$(DATA) exec $(BIN)/certctl server

@@ -6,10 +6,10 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import issuance, memory, revocation, startup, status
+from benchmarks import issuance, memory, polling, revocation, startup, status, transport
 from benchmarks.core_limit import core_limit
 
-_PARTS = ("issuance", "revocation", "status", "startup", "memory")
+_PARTS = ("issuance", "revocation", "status", "startup", "memory", "polling", "transport")
 
 
 def main() -> None:
@@ -31,6 +31,10 @@ def main() -> None:
             startup.run(Path(folder))
         if "memory" in chosen:
             memory.run(Path(folder))
+        if "polling" in chosen:
+            polling.run(Path(folder), options.seconds)
+        if "transport" in chosen:
+            transport.run(Path(folder), options.seconds)
 
 
 if __name__ == "__main__":

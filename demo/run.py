@@ -1,4 +1,4 @@
-"""The main job in one minute: a server, a certificate, its renewal and revocation, with proof.
+"""The main job in one minute: a server, certificates of two CAs, renewal, revocation, with proof.
 
 Everything happens on loopback and in a temporary directory that is gone at the end.
 """
@@ -18,6 +18,8 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from demo import globalsign
 
 CERTCTL = str(Path(sys.executable).with_name("certctl"))
 NAMES = ["www.demo.test", "localhost", "127.0.0.1"]
@@ -180,7 +182,15 @@ def show(folder: Path) -> None:
     run(*verify, str(leaf), refused=True, says="certificate revoked")
     run(*verify, "renewed.crt")
 
-    say("10. The inventory and the audit log remember it")
+    atlas = Path("globalsign")
+    with globalsign.stand_in(atlas) as ca:
+        say("10. Another CA: GlobalSign Atlas, here a stand-in on loopback that speaks its API")
+        globalsign.configure(run, CERTCTL, ca, atlas)
+
+        say("11. A certificate from there takes a moment: fetch it when it is ready, revoke it")
+        print(globalsign.live(run, CERTCTL, ca), flush=True)
+
+    say("12. The inventory and the audit log remember it all")
     run(CERTCTL, "certs")
     run(CERTCTL, "audit")
     run(CERTCTL, "audit", "verify")

@@ -14,7 +14,7 @@ author = "the certctl authors"
 copyright = "the certctl authors"  # noqa: A001 - the name that Sphinx reads
 version = release = __version__
 
-extensions = ["myst_parser", "_ext.settings_table"]
+extensions = ["myst_parser", "_ext.settings_table", "_ext.events_tables", "_ext.access_tables"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True

@@ -25,7 +25,7 @@ _KINDS = {
 }
 #: What the commands raise on the operator's own machine is not an answer of the server; what our
 #: own CA finds wrong with an operator's files reaches nobody but as an issuer's `problem`.
-_NOT_SERVER = frozenset({"ca", "cli", "client"})
+_NOT_SERVER = frozenset({"ca", "cli", "client", "operation"})
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -1,13 +1,16 @@
 """Tables made from the code while the documentation is built, so that they cannot fall behind it.
 
-Directives: `settings-table` (a pydantic model), `profiles-table` (the seeded profiles),
-`transitions-table` (the states of an order, or of a revocation), `problems-table` (problem codes by
-kind of error) and `exit-codes-table` (of the command line).
+Directives: `settings-table` (a pydantic model as environment variables), `body-table` (one as a
+REST body), `profiles-table` (the seeded profiles),
+`transitions-table` (the states of an order, or of a revocation), `polling-table` (when an order is
+asked for), `outcomes-table` (the classes of answers), `problems-table` (problem codes by kind of
+error) and `exit-codes-table` (of the command line).
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,8 +20,9 @@ from sphinx.util.docutils import SphinxDirective
 
 import certctl
 from certctl.cli.exit_codes import ExitCode
-from certctl.domain import orders, revocations
+from certctl.domain import orders, polling, revocations
 from certctl.domain.profiles import SECONDS_PER_DAY
+from certctl.lifecycle.outcomes import Outcome
 from certctl.lifecycle.presets import PRESETS
 
 from .problem_codes import find_problems
@@ -82,6 +86,26 @@ class SettingsTable(TableDirective):
             for field, info in model.model_fields.items()
         ]
         return self.table(["Variable", "Default", "Meaning"], rows)
+
+
+class BodyTable(TableDirective):
+    """Every field of a REST body, named as `module:Class`."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        module, _, name = self.arguments[0].partition(":")
+        model: type[BaseModel] = getattr(importlib.import_module(module), name)
+        rows = [
+            (
+                f"`{field}`",
+                "required" if info.is_required() else f"`{json.dumps(info.get_default())}`",
+                _meaning(info),
+            )
+            for field, info in model.model_fields.items()
+        ]
+        return self.table(["Field", "Default", "Meaning"], rows)
 
 
 def _default(info: FieldInfo) -> str:
@@ -152,6 +176,34 @@ class TransitionsTable(TableDirective):
         return self.table(["State", "", "What may follow"], rows)
 
 
+class PollingTable(TableDirective):
+    """When a CA is asked about an order that it works on."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        schedule = polling.PollSchedule()
+        rows, age = [], 0.0
+        for number in range(1, len(polling.STEPS) + 3):
+            wait = schedule.next_poll(age, 0.5)
+            age += wait
+            rows.append((str(number), f"{wait:g} s", f"{age:g} s"))
+        rows.append(
+            ("…", f"{polling.STEADY:g} s", f"until the burst of {schedule.burst:g} s is over")
+        )
+        days = schedule.order_max_age / SECONDS_PER_DAY
+        rows.append(("parked", f"{polling.PARKED:g} s", f"until it is {days:g} days old"))
+        return self.table(["Poll", "Wait before it", "After the CA took the order"], rows)
+
+
+class OutcomesTable(TableDirective):
+    """The classes of answers in an order's history."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        rows = [(f"`{outcome.value}`", outcome.meaning) for outcome in Outcome]
+        return self.table(["Class", "Meaning"], rows)
+
+
 class ProblemsTable(TableDirective):
     """The problem codes of the kinds of error that are listed (`framework` for none of ours)."""
 
@@ -185,8 +237,11 @@ class ExitCodesTable(TableDirective):
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_directive("settings-table", SettingsTable)
+    app.add_directive("body-table", BodyTable)
     app.add_directive("profiles-table", ProfilesTable)
     app.add_directive("transitions-table", TransitionsTable)
+    app.add_directive("polling-table", PollingTable)
+    app.add_directive("outcomes-table", OutcomesTable)
     app.add_directive("problems-table", ProblemsTable)
     app.add_directive("exit-codes-table", ExitCodesTable)
     return {"version": "1", "parallel_read_safe": True}

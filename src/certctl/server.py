@@ -27,25 +27,35 @@ from certctl.api.app import create_app
 from certctl.api.public_protocol import PublicProtocol
 from certctl.api.services import Services
 from certctl.api.status import StatusApp
+from certctl.connectors.transport import Transports
 from certctl.domain.clock import SystemClock
 from certctl.domain.errors import CertctlError, Misconfigured
 from certctl.domain.polling import PollSchedule
-from certctl.lifecycle.access import Access
+from certctl.domain.profiles import SECONDS_PER_DAY
+from certctl.domain.webhooks import parse_target
 from certctl.lifecycle.assembly import assemble, free_leases
 from certctl.lifecycle.catalog import Catalog
+from certctl.lifecycle.metrics import Metrics, SharedFiles
 from certctl.lifecycle.seeding import seed, seed_admin_key
-from certctl.lifecycle.server_certificate import OperatorFiles, OwnCertificate, ServerTls
+from certctl.lifecycle.server_certificate import (
+    OperatorFiles,
+    OwnCertificate,
+    ServerTls,
+    own_use,
+)
 from certctl.logs import configure_logs
 from certctl.settings import load_settings
 from certctl.storage.database import open_database
 from certctl.storage.files import replace_file
 from certctl.storage.locks import lock_data_dir
+from certctl.storage.restoring import refuse_unfinished
 from certctl.storage.sealing import load_keyring
 from certctl.supervisor import supervise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from certctl.domain.webhooks import WebhookTarget
     from certctl.settings import Settings
     from certctl.storage.database import Database
 
@@ -65,19 +75,29 @@ def serve(overrides: dict[str, Any] | None = None) -> int:
     """
     try:
         settings = load_settings(overrides)
+        _webhook(settings)  # what is wrong with it is said before anything begins
         configure_logs(settings.log_level)
         os.umask(0o077)  # the database and its logs are for this user alone
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _bind_all(settings) as listeners:
             if settings.database_url is None:
                 with lock_data_dir(settings.data_dir):
+                    refuse_unfinished(settings.data_dir)
                     return _run(_serve(settings, listeners, first=True))
             if settings.workers == 1:
                 return _run(_serve(settings, listeners, first=True))
+            counts = settings.data_dir / "metrics"
+            SharedFiles.make_empty(counts)
             return supervise(
                 prepare=lambda: _run(_prepare(settings)),
-                work=lambda first, lifeline: _run(
-                    _serve(settings, listeners, first=first, lifeline=lifeline)
+                work=lambda number, lifeline: _run(
+                    _serve(
+                        settings,
+                        listeners,
+                        first=number == 0,
+                        lifeline=lifeline,
+                        counts=SharedFiles(counts, number),
+                    )
                 ),
                 workers=settings.workers,
             )
@@ -146,11 +166,12 @@ def _bind(host: str, port: int, setting: str) -> Iterator[socket.socket]:
 
 async def _open(settings: Settings) -> Database:
     on_postgresql = settings.database_url is not None
-    secret = settings.config_encryption_key
+    secret, further = settings.config_encryption_key, settings.config_decryption_keys
     keyring = load_keyring(
         secret.get_secret_value() if secret else None,
         settings.data_dir,
         required=on_postgresql,
+        further=further.get_secret_value() if further else None,
     )
     return await open_database(
         url=settings.database_url.get_secret_value() if settings.database_url else None,
@@ -158,6 +179,13 @@ async def _open(settings: Settings) -> Database:
         clock=SystemClock(),
         keyring=keyring,
     )
+
+
+def _webhook(settings: Settings) -> WebhookTarget | None:
+    url, secret = settings.webhook_url, settings.webhook_secret
+    if url is None or secret is None:
+        return None
+    return parse_target(url.get_secret_value(), secret.get_secret_value())
 
 
 async def _prepare(settings: Settings) -> None:
@@ -180,7 +208,12 @@ async def _seed(settings: Settings, database: Database) -> None:
 
 
 async def _serve(
-    settings: Settings, listeners: _Listeners, *, first: bool, lifeline: int | None = None
+    settings: Settings,
+    listeners: _Listeners,
+    *,
+    first: bool,
+    lifeline: int | None = None,
+    counts: SharedFiles | None = None,
 ) -> None:
     database = await _open(settings)
     try:
@@ -188,7 +221,9 @@ async def _serve(
             await _seed(settings, database)
         if database.dialect == "sqlite":  # one process: whoever held a lease is gone
             await free_leases(database)
-        await _serve_with(settings, listeners, database, first=first, lifeline=lifeline)
+        await _serve_with(
+            settings, listeners, database, first=first, lifeline=lifeline, counts=counts
+        )
     finally:
         await database.close()
 
@@ -200,22 +235,37 @@ async def _serve_with(
     *,
     first: bool,
     lifeline: int | None,
+    counts: SharedFiles | None,
 ) -> None:
     clock = database.clock
     stopping = asyncio.Event()
     status_address = _url("http", settings.status_host, listeners.status)
+    transports = Transports()
     catalog = Catalog(
         database,
         clock,
+        transports=transports,
         status_url=_public_status_url(settings, status_address, tell=first),
         listen_url=settings.database_url.get_secret_value() if settings.database_url else None,
     )
     await catalog.refresh()
-    its = assemble(database, catalog, clock, PollSchedule())
+    its = assemble(
+        database,
+        catalog,
+        clock,
+        PollSchedule(
+            order_max_age=settings.order_max_age_days * SECONDS_PER_DAY,
+            scale=settings.schedule_scale,
+        ),
+        lease_seconds=settings.lease_seconds,
+        environment=os.environ,
+        own_use=None if settings.server_tls_cert_path else own_use(settings.names),
+        metrics=Metrics(counts),
+        webhook=_webhook(settings),
+    )
     services = Services(
         database=database,
         catalog=catalog,
-        access=Access(catalog, clock),
         use_cases=its,
         clock=clock,
         stopping=stopping,
@@ -276,6 +326,8 @@ async def _serve_with(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(its.scheduler.run(stopping))
         tasks.create_task(catalog.watch(stopping))
+        tasks.create_task(its.conditions.watch(stopping))
+        tasks.create_task(its.last_use.run(stopping))
         tasks.create_task(tls.maintain(stopping))
         try:
             async with asyncio.TaskGroup() as serving:
@@ -284,6 +336,7 @@ async def _serve_with(
                 serving.create_task(api.serve(sockets=[listeners.api]))
         finally:
             stopping.set()
+    await transports.close()
     log.info("stopped")
 
 

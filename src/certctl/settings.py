@@ -1,7 +1,12 @@
-"""The server's settings: environment variables `CERTCTL_…`, one model, no other source."""
+"""The server's settings: environment variables `CERTCTL_…`, and credentials of systemd's.
+
+A credential (systemd.exec(5), `LoadCredential=`) is a file in a folder of the service's own, which
+no other user can read. One that has the name of a variable stands for it; the variable wins.
+"""
 
 from __future__ import annotations
 
+import os
 import socket
 from ipaddress import ip_address
 from pathlib import Path
@@ -55,6 +60,32 @@ class Settings(BaseSettings):
         description="Secret that seals keys and credentials; required with PostgreSQL, "
         "else made in the data directory",
     )
+    config_decryption_keys: SecretStr | None = Field(
+        default=None,
+        description="Further secrets, separated by commas, that still open what they sealed: for "
+        "the time of a rotation",
+    )
+    webhook_url: SecretStr | None = Field(
+        default=None, description="https address that events are posted to; default: none"
+    )
+    webhook_secret: SecretStr | None = Field(
+        default=None, description="Secret that signs what is posted there, as `whsec_` and base64"
+    )
+    lease_seconds: float = Field(
+        default=60.0,
+        ge=0.5,
+        le=3600,
+        description="How long a process that has died keeps others from its orders",
+    )
+    order_max_age_days: float = Field(
+        default=30.0, gt=0, le=365, description="When an order that its CA does not finish expires"
+    )
+    schedule_scale: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Shortens every wait for a CA, for trials: 0.1 is ten times as often",
+    )
     workers: int = Field(
         default=1, ge=1, le=64, description="Processes; more than one needs PostgreSQL"
     )
@@ -90,6 +121,8 @@ class Settings(BaseSettings):
     def _fit_together(self) -> Settings:
         if (self.server_tls_cert_path is None) != (self.server_tls_key_path is None):
             raise ValueError("server_tls_cert_path and server_tls_key_path come together")
+        if (self.webhook_url is None) != (self.webhook_secret is None):
+            raise ValueError("webhook_url and webhook_secret come together")
         if self.workers > 1 and self.database_url is None:
             raise ValueError("workers > 1 needs PostgreSQL (database_url)")
         return self
@@ -153,13 +186,18 @@ def _is_name(text: str) -> bool:
     return True
 
 
+def _credentials() -> Path | None:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return Path(folder) if folder and Path(folder).is_dir() else None
+
+
 def load_settings(overrides: dict[str, Any] | None = None) -> Settings:
-    """Read the environment, with `overrides` (from the command line) on top.
+    """Read the environment and the service's credentials, with `overrides` on top.
 
     Raises Misconfigured naming the settings at fault, never their values.
     """
     try:
-        return Settings(**(overrides or {}))
+        return Settings(_secrets_dir=_credentials(), **(overrides or {}))
     except ValidationError as error:
         faults = []
         for fault in error.errors(include_input=False, include_url=False, include_context=False):

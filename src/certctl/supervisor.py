@@ -19,11 +19,12 @@ _RESTART_SECONDS = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def supervise(*, prepare: Callable[[], int], work: Callable[[bool, int], int], workers: int) -> int:
-    """Run `prepare` in a child, then `workers` children that run `work(first, lifeline)`.
+def supervise(*, prepare: Callable[[], int], work: Callable[[int, int], int], workers: int) -> int:
+    """Run `prepare` in a child, then `workers` children that run `work(number, lifeline)`.
 
     Children are forked before any loop, thread or database connection exists here. A worker that
-    dies is started again after a second; SIGTERM and SIGINT are passed on and end everything.
+    dies is started again after a second, under its number (from 0); SIGTERM and SIGINT are passed
+    on and end everything.
     `lifeline` is a descriptor that reaches its end when this process is gone, however it went, so
     that no worker outlives it. Returns the exit code.
     """
@@ -31,7 +32,7 @@ def supervise(*, prepare: Callable[[], int], work: Callable[[bool, int], int], w
     code = os.waitstatus_to_exitcode(os.waitpid(_fork(prepare, held), 0)[1])
     if code:
         return code
-    children: dict[int, bool] = {}
+    children: dict[int, int] = {}
     stopping = False
 
     def stop(number: int, _frame: object) -> None:
@@ -40,22 +41,22 @@ def supervise(*, prepare: Callable[[], int], work: Callable[[bool, int], int], w
         for pid in children:
             os.kill(pid, number)
 
-    def start(*, first: bool) -> None:
+    def start(worker: int) -> None:
         with _signals_blocked():  # a child that is not in the list would not be stopped
             if not stopping:
-                children[_fork(lambda: work(first, lifeline), held)] = first
+                children[_fork(lambda: work(worker, lifeline), held)] = worker
 
     for number in _SIGNALS:
         signal.signal(number, stop)
-    for index in range(workers):
-        start(first=index == 0)
+    for worker in range(workers):
+        start(worker)
     while children:
         pid, status = os.wait()
-        first = children.pop(pid)
+        worker = children.pop(pid)
         if not stopping:
             log.error("worker died", pid=pid, exit_code=os.waitstatus_to_exitcode(status))
             time.sleep(_RESTART_SECONDS)
-            start(first=first)
+            start(worker)
     return 0
 
 

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certctl.domain.keys import KeyType
+from tests.support.control_plane import add_issuer
 from tests.support.pki import make_csr, make_key
 
 if TYPE_CHECKING:
@@ -142,3 +143,9 @@ async def test_issuers_and_profiles_are_listed(plane: ControlPlane) -> None:
     root = await plane.client.get("/api/v1/issuers/iss-local/ca")
     certificate = x509.load_pem_x509_certificate(root.content)
     assert certificate.subject == certificate.issuer
+
+
+async def test_an_issuer_that_another_process_has_just_made_is_known(plane: ControlPlane) -> None:
+    await add_issuer(plane.services.database, "iss-new", "GenericCA")
+    response = await plane.client.post(PATH, json=body(issuer_id="iss-new"))
+    assert response.status_code == 201, response.text

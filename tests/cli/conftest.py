@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from certctl.cli.app import app
 from tests.cli.fake_server import FakeServer, Reply, fake_server, issue_at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from typer.testing import Result
@@ -86,12 +87,17 @@ def certctl(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
 
 
 def on_terminal(
-    *arguments: str, columns: int = 80, answer: str | None = None
+    *arguments: str,
+    columns: int = 80,
+    answer: str | None = None,
+    answers: Sequence[tuple[str, str]] = (),
 ) -> tuple[int, list[str]]:
     """`certctl` on a terminal of its own: exit code, and the lines that were on it.
 
-    `answer` is typed once a question has been asked.
+    `answer` is typed once a question has been asked; of `answers`, each once its prompt is there.
     """
+    left = [("[y/N]", answer)] if answer is not None else []
+    left += answers
     outer, inner = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-c", "from certctl.cli import main; main()", *arguments],
@@ -99,10 +105,15 @@ def on_terminal(
         stdin=inner,
         stdout=inner,
         stderr=inner,
+        start_new_session=True,  # hidden prompts look for the controlling terminal
     ) as process:
         os.close(inner)
         shown = b""
+        looked_at = 0
         while True:
+            if not select.select([outer], [], [], 30)[0]:
+                process.kill()
+                raise AssertionError(f"it waits, with {left} still to be typed: {shown!r}")
             try:
                 part = os.read(outer, 4096)
             except OSError:  # how Linux says that the other side is closed
@@ -110,9 +121,11 @@ def on_terminal(
             if not part:
                 break
             shown += part
-            if answer is not None and b"[y/N]" in shown:
-                os.write(outer, f"{answer}\n".encode())
-                answer = None
+            # The space comes last: what is typed before it may be shown, and thrown away.
+            if left and (found := shown.find(f"{left[0][0]}: ".encode(), looked_at)) >= 0:
+                looked_at = found + 1
+                _, typed = left.pop(0)
+                os.write(outer, f"{typed}\n".encode())
         os.close(outer)
         code = process.wait(60)
     return code, [line.rstrip() for line in _STYLES.sub("", shown.decode()).splitlines()]

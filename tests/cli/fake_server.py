@@ -8,12 +8,14 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from pydantic import BaseModel, Field, SecretStr
 
 from certctl.domain.keys import KeyType
 from certctl.domain.names import parse_names
@@ -21,6 +23,7 @@ from certctl.domain.usages import Usage
 from certctl.pki.certificates import chain_pem, to_pem
 from certctl.pki.keys import generate_key, spki_of
 from certctl.pki.requests import parse_request
+from certctl.schemas.issuers import MASK
 from tests.support.pki import make_live_authority
 
 if TYPE_CHECKING:
@@ -35,7 +38,15 @@ KEY = "planted-api-key"
 CERTIFICATE = "cert-01m884jtm8b523emct2shtxtx7"
 ORDER = "ord-01m884jtm80jh8x32qj3s1nvkk"
 BULK = "bulk-01m884jtm80jh8x32qj3s1nvkk"
+KEY_ID = "01m884jtm80jh8x32qj3s1nvkk"
 NOW = "2026-01-01T12:00:00Z"
+
+
+class AcmeMode(StrEnum):
+    """Named apart from the model, as a choice may be."""
+
+    TEST = "test"
+    LIVE = "live"
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,23 @@ class Reply:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     lost: bool = False
+
+
+def key_view(**more: Any) -> dict[str, Any]:
+    """An API key with a scope, without the key itself."""
+    return {
+        "id": KEY_ID,
+        "name": "deploy tool",
+        "role": "operator",
+        "scope": {"issuers": ["iss-local"], "profiles": None, "names": ["*.example.org"]},
+        "status": "active",
+        "created_by": "admin",
+        "created_at": NOW,
+        "expires_at": None,
+        "revoked_at": None,
+        "last_used_at": None,
+        **more,
+    }
 
 
 def problem(status: int, code: str, **more: Any) -> Reply:
@@ -231,6 +259,96 @@ def bulk_view(state: str = "done", **more: Any) -> dict[str, Any]:
     }
 
 
+def issuer_view(issuer_id: str = "iss-acme", **more: Any) -> dict[str, Any]:
+    """An issuer over the API, with a secret set."""
+    return {
+        "id": issuer_id,
+        "name": "ACME Trust",
+        "type": "AcmeTrust",
+        "config": {"api_url": "https://ca.example.org", "password": MASK},
+        "enabled": True,
+        "limits": {"max_concurrency": None, "max_calls_per_minute": None},
+        "source": "api",
+        "environment": None,
+        "status": "ready",
+        "problem": None,
+        "condition": None,
+        "check": None,
+        "revision": 3,
+        "created_at": NOW,
+        "updated_at": NOW,
+        **more,
+    }
+
+
+def profile_view(profile_id: str = "prof-shop", **more: Any) -> dict[str, Any]:
+    """A profile."""
+    return {
+        "id": profile_id,
+        "name": "Shop",
+        "description": "",
+        "key_types": ["ecdsa-p256", "rsa"],
+        "rsa_min_bits": 2048,
+        "usages": ["serverAuth"],
+        "name_kinds": ["dns"],
+        "name_patterns": None,
+        "allowed_issuers": None,
+        "default_validity_seconds": 90 * 86_400,
+        "max_validity_seconds": 397 * 86_400,
+        "must_staple": False,
+        "new_key_on_renewal": False,
+        "enabled": True,
+        "revision": 3,
+        "archived_at": None,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "warnings": [],
+        **more,
+    }
+
+
+def check_view(status: str = "ok", **more: Any) -> dict[str, Any]:
+    """What came of testing an issuer."""
+    return {
+        "status": status,
+        "detail": "logged in",
+        "code": None,
+        "host": "ca.example.org",
+        "checked_at": NOW,
+        "duration_ms": 85,
+        **more,
+    }
+
+
+class AcmeConfig(BaseModel):
+    """Settings of every kind that a connector may have."""
+
+    poll_max_wait_seconds: int = Field(default=600, ge=1, le=86_400)
+    api_url: str = Field(description="Address of the CA's API")
+    password: SecretStr = Field(description="Password of the account")
+    pin: SecretStr | None = Field(default=None, description="PIN of the account")
+    speed: Literal["fast", "slow"] = Field(default="fast", description="How the CA is to work")
+    key_bits: Literal[2048, 4096] = 2048
+    mode: AcmeMode = Field(default=AcmeMode.TEST, description="Which of the CA's systems")
+    rate: float = 1.5
+    verbose: bool = False
+    groups: list[str] = Field(default=[], description="Groups, most important first")
+    ports: tuple[int, ...] = ()
+    limit: int | None = Field(default=None, description="Greatest number")
+    labels: dict[str, str] = {}
+
+
+def type_view(name: str = "AcmeTrust", model: type[BaseModel] = AcmeConfig) -> dict[str, Any]:
+    """A type of issuer."""
+    return {
+        "name": name,
+        "aliases": ["acmetrust", "trust"],
+        "title": f"{name} Certificate Services",
+        "env_prefix": "CERTCTL_ACME_TRUST_",
+        "config_schema": model.model_json_schema(),
+    }
+
+
 @dataclass
 class FakeServer:
     """Answers by method and path; each request is kept."""
@@ -287,7 +405,9 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
             if reply.lost:
                 return
             content = reply.body
-            if not isinstance(content, bytes):
+            if reply.status == 204:
+                content = b""
+            elif not isinstance(content, bytes):
                 content = json.dumps(content).encode()
             self.send_response(reply.status)
             for name, value in reply.headers.items():
@@ -296,7 +416,7 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = handle_any  # noqa: N815 - the base class looks for these names
+        do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815 - the base class looks for these names
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -11,17 +11,22 @@ from tests.cli.fake_server import (
     BULK,
     CERTIFICATE,
     KEY,
+    KEY_ID,
     NOW,
     ORDER,
     Reply,
     Seen,
     bulk_view,
     certificate_view,
+    issuer_view,
+    key_view,
     order_view,
     problem,
+    profile_view,
     revocation_line,
     revocation_view,
     summary,
+    type_view,
     version_view,
 )
 
@@ -31,32 +36,10 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Run
     from tests.cli.fake_server import FakeServer
 
-ISSUER = {
-    "id": "iss-local",
-    "name": "Local CA",
-    "type": "GenericCA",
-    "config": {"url": "https://ca.example.org"},
-    "enabled": True,
-    "source": "env",
-    "status": "ready",
-    "problem": None,
-    "created_at": NOW,
-    "updated_at": NOW,
-}
-PROFILE = {
-    "id": "prof-tls-server",
-    "name": "TLS server",
-    "description": "Servers",
-    "key_types": ["rsa", "ecdsa-p256"],
-    "rsa_min_bits": 2048,
-    "usages": ["serverAuth"],
-    "name_kinds": ["dns", "ip"],
-    "default_validity_seconds": 90 * 86_400,
-    "max_validity_seconds": 397 * 86_400,
-    "must_staple": False,
-    "new_key_on_renewal": False,
-    "enabled": True,
-}
+ISSUER = issuer_view(
+    "iss-local", type="GenericCA", config={"url": "https://ca.example.org"}, source="env"
+)
+PROFILE = profile_view("prof-tls-server")
 EVENT = {
     "chain_id": "chain-1",
     "seq": 1,
@@ -76,7 +59,9 @@ def filled(server: FakeServer) -> FakeServer:
         "certificates": summary(1),
         "orders": order_view("pending"),
         "issuers": ISSUER,
+        "issuers/types": type_view(),
         "profiles": PROFILE,
+        "keys": key_view(),
         "audit": EVENT,
         "revocations": revocation_line(1),
         "bulk-revocations": bulk_view(),
@@ -103,9 +88,17 @@ def filled(server: FakeServer) -> FakeServer:
     server.on("POST", f"/api/v1/bulk-revocations/{BULK}/cancel", Reply(200, bulk_view("cancelled")))
     server.on("GET", "/api/v1/issuers/iss-local", Reply(200, ISSUER))
     server.on("GET", "/api/v1/issuers/iss-local/ca", Reply(200, b"-----BEGIN CERTIFICATE-----\n"))
+    server.on("GET", f"/api/v1/keys/{KEY_ID}", Reply(200, key_view()))
+    server.on("POST", f"/api/v1/keys/{KEY_ID}/revoke", Reply(200, key_view(status="revoked")))
     server.on("GET", "/api/v1/profiles/prof-tls-server", Reply(200, PROFILE))
     download = f"/api/v1/certificates/{CERTIFICATE}/download"
     server.on("GET", download, Reply(200, b"\x30\x82 file"))
+    sealing = {
+        "source": "file",
+        "keys": [{"key_id": "0a0b0c0d", "current": True, "values": 12}],
+    }
+    server.on("GET", "/api/v1/secrets", Reply(200, sealing))
+    server.on("POST", "/api/v1/secrets/rotate", Reply(200, {**sealing, "resealed": 12}))
     verified = {"chains": 1, "events": 6, "problems": []}
     server.on("POST", "/api/v1/audit/verify", Reply(200, verified))
     return server
@@ -119,7 +112,9 @@ LISTS = {
     "revocations bulk": ("bulk-revocations", BULK),
     "orders": ("orders", ORDER),
     "issuers": ("issuers", "iss-local"),
+    "issuers types": ("issuers/types", "AcmeTrust"),
     "profiles": ("profiles", "prof-tls-server"),
+    "keys": ("keys", KEY_ID),
     "audit": ("audit", CERTIFICATE),
 }
 SHOWN = {
@@ -129,7 +124,12 @@ SHOWN = {
     ("issuers", "show", "iss-local"): ("https://ca.example.org", "environment"),
     ("issuers", "ca", "iss-local"): ("-----BEGIN CERTIFICATE-----",),
     ("profiles", "show", "prof-tls-server"): ("397 d", "2048 bits or more"),
+    ("keys", "show", KEY_ID): ("Names      *.example.org", "Last used  never", "operator"),
+    ("keys", "revoke", KEY_ID): (f"Key {KEY_ID} (deploy tool) is revoked.",),
     ("audit", "verify"): ("unaltered: 6 events in 1 chain checked",),
+    ("issuers", "types", "acmetrust"): ("api_url", "CERTCTL_ACME_TRUST_API_URL", "(required)"),
+    ("secrets",): ("a file in the server's data directory", "0a0b0c0d  from now on  12"),
+    ("secrets", "rotate"): ("Sealed anew: 12", "0a0b0c0d  from now on  12"),
     ("revocations", "follow", BULK): ("State            done", "owner web team", "3 of 3"),
     ("revocations", "cancel", BULK): ("State            cancelled",),
 }

@@ -6,12 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from pydantic import ValidationError
 
 from certctl.connectors.contract import ConnectorContext, ExposesChain, IssuanceRequest
 from certctl.connectors.errors import Misconfigured
-from certctl.connectors.local import LOCAL, LocalConfig, LocalConnector, build_local
+from certctl.connectors.local import CONNECTOR, LocalConfig, LocalConnector, build_local
 from certctl.connectors.registry import config_from_environment, connector_type
+from certctl.connectors.transport import Transports
 from certctl.domain.orders import Recovery
 from certctl.domain.usages import Usage
 from certctl.pki.certificates import chain_pem, check_issued
@@ -50,7 +52,13 @@ class MemoryState:
 def context(
     state: MemoryState | None = None, clock: StoppedClock | None = None
 ) -> ConnectorContext:
-    return ConnectorContext("iss-local", clock or StoppedClock(), state or MemoryState())
+    return ConnectorContext(
+        "iss-local",
+        clock or StoppedClock(),
+        state or MemoryState(),
+        Transports(),
+        structlog.get_logger(),
+    )
 
 
 def request(**changes: Any) -> IssuanceRequest:
@@ -160,7 +168,7 @@ def test_settings_that_cannot_be(settings: dict[str, Any]) -> None:
 
 def test_type_and_environment() -> None:
     for name in ("GenericCA", "genericca", "local", "local_ca"):
-        assert connector_type(name) is LOCAL
+        assert connector_type(name) is CONNECTOR
     settings = config_from_environment(
         LocalConfig, {"CERTCTL_CA_VALIDITY_DAYS": "30", "CERTCTL_OTHER": "x"}
     )

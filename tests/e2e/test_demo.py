@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.timeout(120)
 def test_the_demo_shows_its_steps_and_leaves_nothing_behind(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "demo" / "run.py")],
+        [sys.executable, "-m", "demo.run"],
         env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)},
-        cwd=tmp_path,
+        cwd=ROOT,
         check=False,
         capture_output=True,
         text=True,
@@ -24,8 +25,8 @@ def test_the_demo_shows_its_steps_and_leaves_nothing_behind(tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stdout + done.stderr
     steps = done.stdout.split("\n# ")[1:]
-    assert [step.split(".")[0] for step in steps[:-1]] == [str(n) for n in range(1, 11)]
-    _, _, _, verified, served, renewed, revoked, ocsp, crl, remembered, _ = steps
+    assert [step.split(".")[0] for step in steps[:-1]] == [str(n) for n in range(1, 13)]
+    _, _, _, verified, served, renewed, revoked, ocsp, crl, configured, lived, remembered, _ = steps
     assert "www.demo.test.crt: OK" in verified
     assert "Verification: OK" in served
     assert "Python (TLSv1.3): hello" in served
@@ -38,6 +39,10 @@ def test_the_demo_shows_its_steps_and_leaves_nothing_behind(tmp_path: Path) -> N
     assert "lookup: certificate revoked" in crl
     assert "error www.demo.test.crt: verification failed" in crl
     assert "renewed.crt: OK" in crl
+    assert "dialect atlas" in configured
+    serial = re.search(r"^  serial +(\w+)$", lived, re.MULTILINE)
+    assert serial is not None
+    assert f"stand-in: {serial[1]} revoked, cessationOfOperation" in lived
     for action in ("certificate.issued", "certificate.renewed", "certificate.revoked"):
         assert action in remembered
     assert list(tmp_path.iterdir()) == []

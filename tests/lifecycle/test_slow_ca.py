@@ -172,24 +172,24 @@ async def test_not_now_is_asked_again(
 
 
 @pytest.mark.parametrize(
-    ("recovery", "script", "state", "submissions"),
+    ("recovery", "lookups", "state", "submissions"),
     [
-        (Recovery.IDEMPOTENT, ["issue"], "issued", 2),
-        (Recovery.REPEATABLE, ["issue"], "issued", 2),
+        (Recovery.IDEMPOTENT, None, "issued", 2),
+        (Recovery.REPEATABLE, None, "issued", 2),
         (Recovery.LOOKUP, ["issue"], "issued", 1),  # the look-up found it
-        (Recovery.LOOKUP, [None, "issue"], "issued", 2),  # it was never there
-        (Recovery.ASK, ["issue"], "uncertain", 1),
+        (Recovery.LOOKUP, [None], "issued", 2),  # it was never there, however often one looks
+        (Recovery.ASK, None, "uncertain", 1),
     ],
 )
 async def test_a_lost_answer_is_recovered_by_class(
     database: Database,
     tmp_path: Path,
     recovery: Recovery,
-    script: list[Any],
+    lookups: list[Any] | None,
     state: str,
     submissions: int,
 ) -> None:
-    ca = ScriptedCA([errors.NoAnswer("connection reset"), *script], recovery)
+    ca = ScriptedCA([errors.NoAnswer("connection reset"), "issue"], recovery, lookups=lookups)
     async with control_plane(database, tmp_path, ca=ca, schedule=FASTER) as plane:
         await until_settled(plane, state)
         assert ca.books.count("submit") == submissions

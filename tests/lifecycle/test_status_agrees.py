@@ -16,11 +16,9 @@ from certctl.domain.keys import KeyType
 from certctl.domain.revocations import RevocationReason
 from certctl.lifecycle.access import SYSTEM
 from certctl.lifecycle.renewal import RenewalRequest
-from certctl.lifecycle.tell import Tell
 from certctl.storage.revocations import LEASES
 from certctl.storage.versions import list_versions
 from tests.support.clock import TurnableClock
-from tests.support.control_plane import FAST
 from tests.support.pki import make_csr, make_key
 from tests.support.status import Issued, StatusService, status_service
 
@@ -77,7 +75,7 @@ class Model:
 async def tell(service: StatusService) -> None:
     """Carry out what waits to be told, as the scheduler does."""
     clock = service.database.clock
-    step = Tell(service.database, service.catalog, clock, FAST, service.its.ocsp.drop_all).step
+    step = service.its.tell.step
     rows = await service.database.write(
         lambda t: LEASES.claim(t, owner="test", now_ms=clock.now_ms(), lease_ms=1000, limit=100)
     )

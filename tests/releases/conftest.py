@@ -12,9 +12,9 @@ from certctl.storage.database import open_database
 from certctl.storage.engine import DATABASE_FILE
 from certctl.storage.sealing import Keyring
 from tests.releases.kept import KeptRelease, kept_releases
-from tests.releases.timely_ca import TimelyCA
 from tests.releases.upgrading import LaterClock, Upgraded, copy_to_postgresql, kept_contents
 from tests.support.control_plane import ControlPlane, control_plane
+from tests.support.timely_ca import TimelyCA
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

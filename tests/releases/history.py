@@ -21,6 +21,7 @@ from sqlalchemy import update
 from certctl.connectors import errors
 from certctl.domain.clock import from_ms
 from certctl.domain.keys import KeyType
+from certctl.domain.name_patterns import parse_patterns
 from certctl.domain.names import NameKind
 from certctl.domain.orders import Recovery
 from certctl.domain.profiles import Profile
@@ -44,9 +45,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
     from certctl.storage.database import SqlRow, Transaction
-    from tests.releases.timely_ca import TimelyCA
     from tests.support.clock import TurnableClock
     from tests.support.control_plane import ControlPlane
+    from tests.support.timely_ca import TimelyCA
 
 API = "/api/v1"
 LOCAL, SLOW, SUB, OLD = "iss-local", "iss-slow", "iss-sub", "iss-old"
@@ -166,7 +167,7 @@ def write_sub_ca(folder: Path, made: datetime, ends: datetime) -> None:
 
 
 async def set_up(process: Process) -> dict[str, str]:
-    """Issuers, a profile and API keys beside those of the first start; returns the keys."""
+    """Issuers, profiles and API keys beside those of the first start; returns the keys."""
     database, now = process.database, process.clock.now_ms()
     sub_config = dict(zip(("cert_path", "key_path"), SUB_CA_FILES, strict=True))
     secrets = {"key_password": SUB_CA_PASSWORD}
@@ -193,14 +194,18 @@ async def set_up(process: Process) -> dict[str, str]:
         default_validity=365 * 86_400,
         max_validity=365 * 86_400,
         rsa_min_bits=3072,
+        name_patterns=parse_patterns(["*.example.org"]),
+        allowed_issuers=(LOCAL, SUB),
     )
+    gone = replace(profile, id="prof-gone", name="Gone", allowed_issuers=None)
     keys = {name: new_api_key(name) for name in ("active", "expired", "revoked")}
     ends = {"expired": now + 86_400_000}
 
     def write(transaction: Transaction) -> None:
         for issuer in (sub, old):
             insert_issuer(transaction, database.keyring, issuer)
-        insert_profile(transaction, profile, now)
+        for each in (profile, gone):
+            insert_profile(transaction, each, now)
         for name, key in keys.items():
             record = ApiKeyRecord(name, f"the {name} one", "admin", hash_api_key(key))
             record = replace(record, expires_at=ends.get(name))
@@ -214,6 +219,7 @@ async def set_up(process: Process) -> dict[str, str]:
     await database.write(lambda t: update_issuer(t, database.keyring, disabled))
     await process.set_column(tables.api_keys, "revoked", revoked_at=now)
     await process.set_column(tables.profiles, "prof-appliance", enabled=False)
+    await process.set_column(tables.profiles, "prof-gone", enabled=False, archived_at=now)
     await process.plane.services.catalog.refresh()
     await ServerTls(own_certificate(process), process.data_dir).load()
     await process.its.crls.ensure()
@@ -265,7 +271,7 @@ async def order_slowly(process: Process) -> None:
     await process.order(SLOW, "late.example.org", owner="web")
     for answer in ("pending", "pending", "issue"):
         await process.work("order", answer)
-        process.clock.turn(seconds=60)
+        process.clock.turn(seconds=400)
     await process.order(SLOW, "found.example.org")
     process.ca.recovery = Recovery.LOOKUP
     await process.work("order", errors.NoAnswer("connection reset"))

@@ -29,11 +29,11 @@ from certctl.storage.engine import DATABASE_FILE
 from certctl.storage.sealing import Keyring
 from tests.releases import history
 from tests.releases.kept import HERE, PRESENT, VALUES, Manifest, save, stored_values
-from tests.releases.timely_ca import TimelyCA
 from tests.support.clock import TurnableClock
 from tests.support.control_plane import control_plane
 from tests.support.pki import NOW_MS
 from tests.support.targets import SECRET
+from tests.support.timely_ca import TimelyCA
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -11,9 +11,9 @@ from certctl.domain.orders import OrderState
 from certctl.domain.revocations import RevocationAction, RevocationState
 from certctl.lifecycle.assembly import free_leases
 from tests.releases.history import csr
-from tests.releases.timely_ca import TimelyCA
 from tests.releases.upgrading import API, fetch, fetch_all
 from tests.support.control_plane import ControlPlane, control_plane
+from tests.support.timely_ca import TimelyCA
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

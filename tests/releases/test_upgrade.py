@@ -72,6 +72,8 @@ async def test_every_row_is_there_as_it_was(upgraded: Upgraded) -> None:
     engine = upgraded.database._writing
     assert current_revision(engine) == HEAD
     before, now = upgraded.before, contents(engine)
+    if "audit-key" not in {row["name"] for row in before["sealed_values"]}:  # 0.1.0 derived it
+        now["sealed_values"] = [row for row in now["sealed_values"] if row["name"] != "audit-key"]
     assert {table: len(now[table]) for table in before} == {
         table: len(rows) for table, rows in before.items()
     }

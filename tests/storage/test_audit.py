@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, text, update
 
-from certctl.domain.audit import AuditEvent
 from certctl.storage import audit_verification
 from certctl.storage.audit import encode_event, list_events, verify
 from certctl.storage.database import Database, open_database
@@ -33,7 +32,7 @@ EVENTS = 10
 
 
 async def report(database: Database) -> AuditReport:
-    return await database.read(lambda c: verify(c, database.keyring.audit_key))
+    return await database.read(lambda c: verify(c, database.audit_key))
 
 
 async def problems(database: Database) -> str:
@@ -216,7 +215,7 @@ async def test_a_chain_goes_on_after_its_head_was_touched(filled: Database) -> N
 
 
 async def test_retention_moves_the_base(filled: Database) -> None:
-    key, chain_id = filled.keyring.audit_key, await only_chain(filled)
+    key, chain_id = filled.audit_key, await only_chain(filled)
 
     def cut(transaction: Any) -> None:
         row = transaction.execute(select(audit_chains)).one()
@@ -328,10 +327,10 @@ def test_fields_cannot_flow_into_each_other() -> None:
 
 def test_numbers_that_json_lacks_are_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        encode_event(AuditEvent(1, "a", "b", "c", "d", {"x": float("nan")}))
+        encode_event(replace(sample_event(), detail={"x": float("nan")}))
 
 
 async def test_the_key_is_not_in_the_database(filled: Database) -> None:
-    key = filled.keyring.audit_key
+    key = filled.audit_key
     rows = await filled.read(lambda c: c.execute(text("SELECT * FROM audit_chains")).all())
     assert all(key not in value for row in rows for value in row if isinstance(value, bytes))

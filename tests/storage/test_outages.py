@@ -48,7 +48,7 @@ async def append_many(database: Database, first: int, number: int = 20) -> list[
 
 async def assert_stored(database: Database, certificates: int) -> None:
     assert await count(database, tables.certificates) == certificates
-    report = await database.read(lambda c: verify(c, database.keyring.audit_key))
+    report = await database.read(lambda c: verify(c, database.audit_key))
     assert report.problems == []
     events = await count(database, tables.audit_events)
     assert events == certificates + 1  # and the chain's opening
@@ -128,7 +128,7 @@ async def test_a_commit_that_fails_may_have_stored_something(database: Database)
     with pytest.raises(Unavailable, match="may or may not be stored"):
         await database.write(orphan)
     await database.append([], [sample_event(2)])
-    report = await database.read(lambda c: verify(c, database.keyring.audit_key))
+    report = await database.read(lambda c: verify(c, database.audit_key))
     assert (report.problems, report.chains, report.events) == ([], 1, 3)
 
 
@@ -253,7 +253,7 @@ async def test_a_backend_is_terminated_at_commit(
         await database.append(sample_rows(1), [sample_event(1)])
     event.remove(database._writing, "commit", terminate)
     await database.append(sample_rows(1), [sample_event(1)])
-    report = await database.read(lambda c: verify(c, database.keyring.audit_key))
+    report = await database.read(lambda c: verify(c, database.audit_key))
     assert (report.problems, report.chains, report.events) == ([], 1, 3)
 
 
@@ -344,5 +344,5 @@ async def test_a_lock_that_nobody_gives_back(
         with pytest.raises(Unavailable):
             await database.append([], [sample_event(1)])
     await database.append([], [sample_event(1)])
-    report = await database.read(lambda c: verify(c, database.keyring.audit_key))
+    report = await database.read(lambda c: verify(c, database.audit_key))
     assert (report.problems, report.chains, report.events) == ([], 1, 3)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +15,10 @@ from sqlalchemy import insert, select, text
 from certctl.domain.errors import Conflict, Unavailable
 from certctl.storage import tables
 from certctl.storage.audit import verify
-from certctl.storage.database import Duplicate
-from certctl.storage.orders import DUPLICATE_KEY
-from certctl.storage.versions import DUPLICATE_SERIAL
+from certctl.storage.certificates import add_spare_version
+from certctl.storage.database import Duplicate, open_database
+from certctl.storage.idempotency import DUPLICATE_KEY
+from certctl.storage.versions import DUPLICATE_SERIAL, VersionRecord
 from certctl.storage.writer import MAX_BATCH
 from tests.storage.samples import (
     CHAIN_ID,
@@ -28,11 +32,14 @@ from tests.storage.samples import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from sqlalchemy import Connection, Table
 
     from certctl.storage.database import Database, Row, Transaction
+    from certctl.storage.sealing import Keyring
+    from tests.support.clock import TurnableClock
+    from tests.support.targets import DatabaseTarget
 
 pytestmark = pytest.mark.anyio
 
@@ -45,12 +52,40 @@ async def together(database: Database, *calls: Callable[[], Coroutine[Any, Any, 
 
 
 async def assert_audit_intact(database: Database) -> None:
-    report = await database.read(lambda c: verify(c, database.keyring.audit_key))
+    report = await database.read(lambda c: verify(c, database.audit_key))
     assert report.problems == []
 
 
 def only_row(connection: Connection, *, table: Table) -> Row:
     return dict(connection.execute(select(table)).mappings().one())
+
+
+VERSION_TABLES = (tables.chains, tables.versions)
+
+
+@asynccontextmanager
+async def open_again(
+    target: DatabaseTarget, clock: TurnableClock, keyring: Keyring
+) -> AsyncIterator[Database]:
+    """The database as another process has it open."""
+    opened = await open_database(
+        url=target.url, data_dir=target.data_dir, clock=clock, keyring=keyring
+    )
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+def someone_waits_for_a_lock(connection: Connection) -> bool:
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        )
+    )
 
 
 async def test_rows_arrive_as_they_were(database: Database) -> None:
@@ -70,6 +105,38 @@ async def test_concurrent_appends_share_commits(database: Database) -> None:
     assert await count(database, tables.certificates) == 50
     assert await count(database, tables.chains) == 1
     await assert_audit_intact(database)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
+async def test_two_processes_may_store_the_first_version_of_a_chain_at_once(
+    database: Database, database_target: DatabaseTarget, clock: TurnableClock, keyring: Keyring
+) -> None:
+    await database.write(seed_parents)
+    versions = []
+    for number in (1, 2):
+        rows = sample_rows(number)
+        await database.append([(t, row) for t, row in rows if t not in VERSION_TABLES])
+        version = next(row for table, row in rows if table is tables.versions)
+        versions.append(VersionRecord(**version, chain="-----BEGIN", reference=None))
+    async with open_again(database_target, clock, keyring) as other:
+        stored, commit = asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def store_slowly(transaction: Transaction) -> None:
+            add_spare_version(transaction, versions[0])
+            loop.call_soon_threadsafe(stored.set)
+            commit.wait(10)
+
+        first = asyncio.create_task(database.write(store_slowly))
+        await stored.wait()
+        second = asyncio.create_task(other.write(lambda t: add_spare_version(t, versions[1])))
+        async with asyncio.timeout(10):
+            while not await database.read(someone_waits_for_a_lock):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.01)
+        commit.set()
+        await asyncio.gather(first, second)
+    assert await count(database, tables.versions) == 2
+    assert await count(database, tables.chains) == 1
 
 
 async def test_a_batch_is_bounded(database: Database) -> None:
@@ -234,7 +301,7 @@ async def test_an_event_that_is_not_json_harms_nobody(database: Database) -> Non
 
 
 async def test_an_event_that_cannot_be_stored_harms_nobody(database: Database) -> None:
-    bad = sample_event(action="\ud800")
+    bad = replace(sample_event(), object_id="\ud800")
     answers = await together(
         database,
         lambda: database.append([], [bad]),

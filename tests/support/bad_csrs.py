@@ -227,6 +227,10 @@ def recipe_wrong_signature_rsa() -> str:
     return pem(der.replace(b"www.example.org", b"www.example.net"))
 
 
+def recipe_ed25519() -> str:
+    return make_csr(make_key(KeyType.ED25519), ["www.example.org"])
+
+
 def recipe_wrong_signature_ed25519() -> str:
     der = _der(make_csr(make_key(KeyType.ED25519), ["www.example.org"]))
     return pem(der.replace(b"www.example.org", b"www.example.net"))

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from httpx2 import ASGITransport, AsyncClient
 
 from certctl.api.app import create_app
 from certctl.api.services import Services
 from certctl.connectors.registry import connector_type
+from certctl.connectors.transport import Transports
 from certctl.domain.polling import PollSchedule
-from certctl.lifecycle.access import Access
 from certctl.lifecycle.assembly import assemble
 from certctl.lifecycle.catalog import Catalog
 from certctl.lifecycle.seeding import seed, seed_admin_key
@@ -24,10 +24,25 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
+    from certctl.connectors.contract import ConnectorType
+    from certctl.domain.webhooks import WebhookTarget
     from certctl.storage.database import Database
 
 #: Waits of the schedule a hundred times shorter, so that a slow CA is slow for milliseconds.
 FAST = PollSchedule(scale=0.01)
+
+
+class KnownTypes(Protocol):
+    """The types of issuers that a control plane knows, one of which may be a test's own."""
+
+    @property
+    def types(self) -> tuple[ConnectorType, ...]:
+        """All of them."""
+        ...
+
+    def find(self, name: str) -> ConnectorType:
+        """The one of that name or alias."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +71,48 @@ async def control_plane(
     data_dir: Path,
     *,
     ca: ScriptedCA | None = None,
+    sample: KnownTypes | None = None,
     environment: Mapping[str, str] | None = None,
     schedule: PollSchedule = FAST,
     lease_seconds: float = 60.0,
     run_scheduler: bool = True,
+    webhook: WebhookTarget | None = None,
 ) -> AsyncIterator[ControlPlane]:
-    """Seed the database and serve it; with `ca`, the issuer `iss-slow` is that scripted CA."""
+    """Seed the database and serve it; with `ca`, the issuer `iss-slow` is that scripted CA.
+
+    With `sample` there is another type of issuer.
+    """
     stopping = asyncio.Event()
-    await seed(database, environment or {})
+    types = None if sample is None else sample.types
+    await seed(database, environment or {}, types)
     key = await seed_admin_key(database, data_dir)
     if key is None:
         key = (data_dir / "admin.key").read_text().strip()
     clock = database.clock
+    transports = Transports()
     if ca is None:
-        catalog = Catalog(database, clock)
+        find = connector_type if sample is None else sample.find
+        catalog = Catalog(database, clock, find, transports=transports)
     else:
-        catalog = Catalog(database, clock, finding(ca, connector_type))
+        catalog = Catalog(database, clock, finding(ca, connector_type), transports=transports)
         await catalog.refresh()
         if "iss-slow" not in {issuer.record.id for issuer in catalog.issuers()}:
             await add_issuer(database, "iss-slow", "Scripted")
     await catalog.refresh()
     its = assemble(
-        database, catalog, clock, schedule, lease_seconds=lease_seconds, idle_seconds=0.05
+        database,
+        catalog,
+        clock,
+        schedule,
+        lease_seconds=lease_seconds,
+        idle_seconds=0.05,
+        environment=environment,
+        types=types,
+        webhook=webhook,
     )
     services = Services(
         database=database,
         catalog=catalog,
-        access=Access(catalog, clock),
         use_cases=its,
         clock=clock,
         stopping=stopping,
@@ -93,11 +123,13 @@ async def control_plane(
         base_url="https://certctl.test",
         headers={"Authorization": f"Bearer {key}"},
     )
-    running = asyncio.create_task(its.scheduler.run(stopping)) if run_scheduler else None
+    works = (its.scheduler.run, its.conditions.watch) if run_scheduler else ()
+    tasks = [asyncio.create_task(work(stopping)) for work in works]
     try:
         async with client:
             yield ControlPlane(services, client, key)
     finally:
         stopping.set()
-        if running is not None:
-            await running
+        for task in tasks:
+            await task
+        await transports.close()

@@ -37,6 +37,8 @@ class Books:
 
     asked: list[tuple[str, str]] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    #: `submitted_at` of each request in `asked`.
+    submitted_at: list[int | None] = field(default_factory=list)
 
     def count(self, action: str) -> int:
         """How often that was asked."""
@@ -48,7 +50,8 @@ class ScriptedCA:
 
     A step is "issue", "pending", "hang" (answers never), "wrong-key", "wrong-names", None (for a
     look-up: not found) or an exception to raise; the last step repeats. Revocations have a script
-    of their own, with the steps "done", "pending", "hang" and exceptions.
+    of their own, with the steps "done", "pending", "hang" and exceptions; so have look-ups, where
+    `lookups` is given.
     """
 
     def __init__(
@@ -56,14 +59,17 @@ class ScriptedCA:
         script: list[Any],
         recovery: Recovery = Recovery.ASK,
         revocations: list[Any] | None = None,
+        lookups: list[Any] | None = None,
     ) -> None:
         now = time.time_ns() // 1_000_000
         key, certificate = create_root(common_name="Scripted CA", key_type=KeyType.P256, now_ms=now)
         self.authority = CertificateAuthority(key, certificate, ())
         self.script = list(script)
         self.revocations = list(revocations or ["done"])
+        self.lookups = None if lookups is None else list(lookups)
         self.books = Books()
         self.recovery = recovery
+        self.poll_max_wait = 600.0
         self.abilities = Abilities(hold=True)
         self.called = asyncio.Event()
 
@@ -113,12 +119,18 @@ class ScriptedCA:
     async def check(self) -> CheckResult:
         return CheckResult("scripted.test", "answers as told")
 
+    def script_of(self, action: str) -> list[Any]:
+        """The script that an answer is taken from."""
+        return self.lookups if action == "lookup" and self.lookups is not None else self.script
+
     async def _answer(
         self, action: str, request: IssuanceRequest
     ) -> IssuedCertificate | Pending | None:
         self.books.asked.append((action, request.order_id))
+        self.books.submitted_at.append(request.submitted_at)
         self.called.set()
-        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        script = self.script_of(action)
+        step = script.pop(0) if len(script) > 1 else script[0]
         if isinstance(step, Exception):
             raise step
         if step is None:
@@ -171,7 +183,7 @@ def finding(
         del config, context
         return ca
 
-    scripted = ConnectorType("Scripted", (), "Scripted CA", ScriptedConfig, build)
+    scripted = ConnectorType("Scripted", (), "Scripted CA", "iss-scripted", ScriptedConfig, build)
 
     def find(name: str) -> ConnectorType:
         return scripted if name == "Scripted" else default(name)

@@ -37,13 +37,18 @@ def decode_cursor(cursor: str, *kinds: type) -> tuple[Any, ...]:
         and all(_is_plausible(part) for part in key)
     )
     if not fits:
-        raise InvalidInput(
-            "cursor-invalid",
-            "the cursor is not one that this list gave",
-            field="cursor",
-            hint="pass `next` of the page before unchanged, or leave it out for the first page",
-        )
+        raise not_ours()
     return tuple(key)
+
+
+def not_ours() -> InvalidInput:
+    """The cursor is somebody's own idea."""
+    return InvalidInput(
+        "cursor-invalid",
+        "the cursor is not one that this list gave",
+        field="cursor",
+        hint="pass `next` of the page before unchanged, or leave it out for the first page",
+    )
 
 
 def _is_plausible(part: str | int) -> bool:

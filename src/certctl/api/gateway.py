@@ -12,6 +12,7 @@ import structlog
 from starlette.requests import Request
 
 from certctl.api import problems
+from certctl.api.refusing import record_refusal
 from certctl.domain import errors
 from certctl.domain.randomness import random_bytes
 
@@ -21,16 +22,15 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from certctl.lifecycle.access import Access
+    from certctl.api.route_table import Match, RouteTable
+    from certctl.api.services import Services
+    from certctl.lifecycle.access import Actor
 
     Handler = Callable[[Request], Awaitable[Response]]
 
 log = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 256 * 1024
-
-#: The only addresses that answer without a key.
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 
 _HEADERS = [
     (b"cache-control", b"no-store"),
@@ -39,13 +39,23 @@ _HEADERS = [
 
 
 class Gateway:
-    """Wraps the application; puts `actor` and `request_id` into the scope's state."""
+    """Wraps the application; nothing of a route runs before its rule was held against the caller.
+
+    Puts `actor`, `request_id`, `services` and `match` into the scope's state.
+    """
 
     def __init__(
-        self, app: ASGIApp, access: Access, hot: Mapping[tuple[str, str], Handler]
+        self,
+        app: ASGIApp,
+        services: Services,
+        routes: RouteTable,
+        hot: Mapping[tuple[str, str], tuple[Handler, Match]],
     ) -> None:
         self._app = app
-        self._access = access
+        self._services = services
+        self._access = services.use_cases.access
+        self._permissions = services.use_cases.permissions
+        self._routes = routes
         self._hot = hot
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,6 +66,7 @@ class Gateway:
         request_id = random_bytes(8).hex()
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
+        state["services"] = self._services
         started = finished = False
 
         async def reply(message: Message) -> None:
@@ -73,10 +84,20 @@ class Gateway:
 
         try:
             headers = dict(scope["headers"])
-            if scope["path"] not in OPEN_PATHS:
-                state["actor"] = await self._access.authenticate(_bearer(headers))
+            method, path = scope["method"], scope["path"]
+            hot = self._hot.get((method, path))
+            handler, match = hot or (None, self._routes.find(method, path))
+            if match is None or match.rule is None or match.rule.permission is not None:
+                client = scope.get("client")
+                state["actor"] = actor = await self._access.authenticate(
+                    _bearer(headers), client[0] if client else None
+                )
+                if match is None:
+                    await self._no_route(path, request_id)(scope, receive, reply)
+                    return
+                state["match"] = match
+                await self._check(actor, match)
             limited = _limited(headers, receive)
-            handler = self._hot.get((scope["method"], scope["path"]))
             if handler is None:
                 await self._app(scope, limited, reply)
             else:
@@ -86,6 +107,7 @@ class Gateway:
         except errors.CertctlError as error:
             if started:
                 raise
+            await record_refusal(scope, error)
             await problems.from_error(error, request_id)(scope, receive, reply)
         except Exception:
             log.exception("request failed", request_id=request_id, path=scope["path"])
@@ -94,17 +116,30 @@ class Gateway:
             elif not finished:
                 raise  # the connection is closed: half an answer must not look like a whole one
 
+    async def _check(self, actor: Actor, match: Match) -> None:
+        """Raise unless the caller may do what the route does, to what the path names."""
+        rule = match.rule
+        if rule is None or rule.permission is None:
+            raise errors.Forbidden(
+                "route-without-rule",
+                "nobody may call this address: it has no rule",
+                hint="this is a fault of certctl: please report it",
+            )
+        self._permissions.check(actor, rule.permission)
+        if actor.scope is not None:
+            await self._permissions.check_objects(actor, match.named())
 
-def _bearer(headers: dict[bytes, bytes]) -> str:
+    def _no_route(self, path: str, request_id: str) -> Response:
+        allowed = self._routes.allowed(path)
+        if not allowed:
+            return problems.from_framework(404, request_id)
+        headers = {"Allow": ", ".join(sorted(allowed))}  # RFC 9110 §15.5.6
+        return problems.from_framework(405, request_id, headers)
+
+
+def _bearer(headers: dict[bytes, bytes]) -> str | None:
     scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
-    if scheme.lower() != "bearer" or not key:
-        raise errors.Unauthenticated(
-            "api-key-missing",
-            "this address needs an API key",
-            hint="send `Authorization: Bearer <key>`; the first admin key is in the file "
-            "admin.key of the server's data directory",
-        )
-    return key.strip()
+    return key.strip() if scheme.lower() == "bearer" and key else None
 
 
 def _limited(headers: dict[bytes, bytes], receive: Receive) -> Receive:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi.openapi.utils import get_openapi
 
 from certctl.api.problems import MEDIA_TYPE
+from certctl.api.rules import RULES
 from certctl.schemas.common import Problem
 
 if TYPE_CHECKING:
@@ -39,11 +40,13 @@ _EXAMPLE_PROBLEM = {
 _ERRORS = {
     "400": "Not well-formed HTTP",
     "401": "No API key, or one that is not valid",
-    "404": "No such object",
+    "403": "The API key's role or scope does not allow it",
+    "404": "No such object, or none within the API key's scope",
     "405": "The address does not take that method",
     "409": "The object's present state forbids it",
     "413": "The body is larger than 256 KiB",
     "422": "The request cannot be carried out: `field` and `hint` say what to mend",
+    "429": "Too many failed logins from this address: `Retry-After` says when to try again",
     "500": "A fault of the server",
     "503": "Not now: nothing was stored, `Retry-After` says when to try again",
 }
@@ -70,8 +73,9 @@ def build_openapi(app: FastAPI, version: str) -> bytes:
     }
     document["security"] = [{"api_key": []}]
     for path, operations in document["paths"].items():
-        for operation in operations.values():
-            _complete(operation, is_open=not path.startswith("/api/"))
+        for method, operation in operations.items():
+            rule = RULES.get((method.upper(), path))
+            _complete(operation, is_open=rule is not None and rule.permission is None)
     schemas["CertificateCreate"]["examples"] = [EXAMPLE_REQUEST]
     return json.dumps(document, ensure_ascii=False).encode()
 
@@ -81,7 +85,7 @@ def _complete(operation: dict[str, Any], *, is_open: bool) -> None:
     if is_open:
         operation["security"] = []
     for status, description in _ERRORS.items():
-        if is_open and status == "401":
+        if is_open and status in {"401", "429"}:
             continue
         operation["responses"][status] = {
             "description": description,

@@ -21,6 +21,7 @@ _STATUS: tuple[tuple[type[errors.CertctlError], int, str], ...] = (
     (errors.Forbidden, 403, "Not allowed"),
     (errors.NotFound, 404, "Not found"),
     (errors.Conflict, 409, "Not possible in the present state"),
+    (errors.TooManyAttempts, 429, "Too many failed logins"),
     (errors.TooLarge, 413, "The body is too large"),
     (errors.Refused, 422, "Refused by the certificate authority"),
     (errors.Unavailable, 503, "Not possible now"),
@@ -65,7 +66,7 @@ def from_error(error: errors.CertctlError, request_id: str | None) -> Response:
         (500, "Internal error"),
     )
     headers = {}
-    if isinstance(error, errors.Unavailable):
+    if isinstance(error, errors.TryLater):
         headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, errors.Unauthenticated):
         headers["WWW-Authenticate"] = 'Bearer realm="certctl"'

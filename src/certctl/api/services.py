@@ -1,4 +1,4 @@
-"""What the routes work with: made by the composition root, found on the application."""
+"""What the routes work with: made by the composition root, brought by each request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from certctl.domain.clock import Clock
-    from certctl.lifecycle.access import Access, Actor
+    from certctl.lifecycle.access import Actor
     from certctl.lifecycle.assembly import UseCases
     from certctl.lifecycle.catalog import Catalog
     from certctl.storage.database import Database
@@ -26,15 +26,14 @@ class Services:
 
     database: Database
     catalog: Catalog
-    access: Access
     use_cases: UseCases
     clock: Clock
     stopping: asyncio.Event
 
 
 def services(request: Request) -> Services:
-    """The services of the application that serves this request."""
-    found: Services = request.app.state.services
+    """The services of the process that serves this request."""
+    found: Services = request.state.services
     return found
 
 

@@ -6,20 +6,13 @@ were typed values a moment before.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from certctl.domain.clock import from_ms
 from certctl.pki.certificates import to_pem
 from certctl.schemas.audit import AuditEventView
-from certctl.schemas.certificates import (
-    AttemptView,
-    CertificateSummary,
-    CertificateView,
-    OrderDetail,
-    OrderView,
-    VersionView,
-)
-from certctl.schemas.issuers import IssuerView, ProfileView
+from certctl.schemas.certificates import CertificateSummary, CertificateView, VersionView
+from certctl.schemas.orders import AttemptView, OrderDetail, OrderView
 from certctl.schemas.revocations import (
     BulkRevocationView,
     RevocationFilter,
@@ -31,13 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from certctl.domain.revocations import RevocationState
-    from certctl.lifecycle.catalog import Issuer
+    from certctl.lifecycle.orders import OrderNow
     from certctl.schemas.certificates import CertificateStatus
     from certctl.storage.audit import StoredEvent
     from certctl.storage.bulk_revocations import BulkRecord
     from certctl.storage.certificates import CertificateLine, CertificateRecord
-    from certctl.storage.orders import AttemptRecord, OrderRecord
-    from certctl.storage.profiles import ProfileRecord
+    from certctl.storage.orders import OrderRecord
     from certctl.storage.revocations import RevocationRecord
     from certctl.storage.versions import VersionRecord
 
@@ -153,8 +145,8 @@ def certificate_summary(line: CertificateLine, now_ms: int) -> CertificateSummar
     )
 
 
-def order_view(order: OrderRecord) -> OrderView:
-    """An order without its history."""
+def order_view(order: OrderRecord, due_at: int | None) -> OrderView:
+    """An order without its history; `due_at` is when its CA is asked next, in milliseconds."""
     return OrderView(
         id=order.id,
         state=order.state.value,
@@ -164,69 +156,29 @@ def order_view(order: OrderRecord) -> OrderView:
         problem=order.problem,
         reference=order.reference,
         attempts=order.attempts,
-        due_at=None if order.due_at is None else from_ms(order.due_at),
+        due_at=None if due_at is None else from_ms(due_at),
         created_at=from_ms(order.created_at),
         updated_at=from_ms(order.updated_at),
     )
 
 
-def order_detail(order: OrderRecord, history: list[AttemptRecord]) -> OrderDetail:
+def order_detail(now: OrderNow) -> OrderDetail:
     """An order with its history."""
     return OrderDetail(
-        **order_view(order).model_dump(),
+        **order_view(now.order, now.due_at).model_dump(),
+        waits_for=now.waits_for,
         history=[
             AttemptView(
                 number=attempt.number,
                 action=attempt.action,
                 outcome=attempt.outcome,
+                code=attempt.code,
                 detail=attempt.detail,
                 started_at=from_ms(attempt.started_at),
                 duration_ms=attempt.duration_ms,
             )
-            for attempt in history
+            for attempt in now.history
         ],
-    )
-
-
-def issuer_view(issuer: Issuer) -> IssuerView:
-    """An issuer; its secrets are masked where they are set."""
-    record = issuer.record
-    masked = dict.fromkeys(record.secrets, "********")
-    status: Literal["ready", "disabled", "failed"] = "ready"
-    if not record.enabled:
-        status = "disabled"
-    elif issuer.connector is None or issuer.problem is not None:
-        status = "failed"
-    return IssuerView(
-        id=record.id,
-        name=record.name,
-        type=record.type,
-        config={**record.config, **masked},
-        enabled=record.enabled,
-        source="env" if record.source == "env" else "api",
-        status=status,
-        problem=issuer.problem,
-        created_at=from_ms(record.created_at),
-        updated_at=from_ms(record.updated_at),
-    )
-
-
-def profile_view(record: ProfileRecord) -> ProfileView:
-    """A profile."""
-    profile = record.profile
-    return ProfileView(
-        id=profile.id,
-        name=profile.name,
-        description=profile.description,
-        key_types=[key.value for key in sorted(profile.key_types)],
-        rsa_min_bits=profile.rsa_min_bits,
-        usages=[usage.value for usage in profile.usages],
-        name_kinds=[kind.value for kind in sorted(profile.name_kinds)],
-        default_validity_seconds=profile.default_validity,
-        max_validity_seconds=profile.max_validity,
-        must_staple=profile.must_staple,
-        new_key_on_renewal=profile.new_key_on_renewal,
-        enabled=record.enabled,
     )
 
 

@@ -21,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from certctl.ca.authority import BACKDATE, subject
 from certctl.ca.extensions import reason_flag, responder_extensions
 from certctl.domain.errors import Misconfigured
+from certctl.domain.names import MAX_COMMON_NAME
 from certctl.domain.profiles import SECONDS_PER_DAY
 from certctl.domain.serials import new_serial
 from certctl.pki.keys import spki_of, subject_key_identifier
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 #: A responder's certificate lasts this many seconds. It cannot be revoked (RFC 6960 §4.2.2.2.1), so
 #: it is short; a key that leaked is worthless after it.
 RESPONDER_LIFETIME = 7 * SECONDS_PER_DAY
-
-_MAX_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +176,7 @@ def _common_name(certificate: x509.Certificate) -> str:
     # Not the CA's own name, even where that has the longest allowed: it would look self-issued.
     suffix = " OCSP"
     name = str(found[0].value) if found else "CA"
-    return name[: _MAX_COMMON_NAME - len(suffix)] + suffix
+    return name[: MAX_COMMON_NAME - len(suffix)] + suffix
 
 
 def _allows_ocsp(certificate: x509.Certificate) -> bool:

@@ -9,7 +9,7 @@ import typer
 
 from certctl.cli.certs import table
 from certctl.cli.confirming import ask
-from certctl.cli.errors import CommandFailed, explain
+from certctl.cli.errors import CommandFailed, maybe_done
 from certctl.cli.exit_codes import ExitCode
 from certctl.cli.listing import collect
 from certctl.cli.progress import waiting
@@ -75,13 +75,8 @@ def revoke(
         except ClientError as error:
             if not error.uncertain:
                 raise
-            report = explain(error)
-            raise CommandFailed(
-                error.code,
-                f"{error.detail}. The bulk revocation may have been started all the same",
-                exit_code=report.exit_code if report else ExitCode.UNEXPECTED,
-                hint=_UNCERTAIN,
-            ) from error
+            words = "The bulk revocation may have been started all the same"
+            raise maybe_done(error, words, hint=_UNCERTAIN) from error
         except KeyboardInterrupt:
             typer.echo(
                 "\nInterrupted. The bulk revocation may have been started all the same.\n"

@@ -13,16 +13,22 @@ if TYPE_CHECKING:
     from certctl.cli.session import Session
 
 
-def need_somebody(session: Session, *, yes: bool) -> None:
+def is_somebody_there(session: Session) -> bool:
+    """Whether a person can be asked: there is a terminal, and no program reads along."""
+    return not session.options.json and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def need_somebody(
+    session: Session, *, yes: bool, otherwise: str = "look first with --dry-run"
+) -> None:
     """Raise typer.BadParameter where a question is due and nobody is there to answer it."""
-    if yes:
+    if yes or is_somebody_there(session):
         return
-    if session.options.json or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise typer.BadParameter(
-            "there is nobody to ask (no terminal, or --json): add --yes to do it without a "
-            "question, or look first with --dry-run",
-            param_hint="'--yes'",
-        )
+    raise typer.BadParameter(
+        "there is nobody to ask (no terminal, or --json): add --yes to do it without a "
+        f"question, or {otherwise}",
+        param_hint="'--yes'",
+    )
 
 
 def ask(question: str, *, otherwise: str) -> None:

@@ -61,6 +61,23 @@ class Report:
         return text
 
 
+def advise(error: ClientError, words: str) -> ClientError:
+    """The same error, with what to do about it on the command line in place of its own hint."""
+    error.add_note(words)
+    return error
+
+
+def maybe_done(error: ClientError, words: str, *, hint: str) -> CommandFailed:
+    """A failure whose request may have been carried out all the same."""
+    report = explain(error)
+    return CommandFailed(
+        error.code,
+        f"{error.detail}. {words}",
+        exit_code=report.exit_code if report else ExitCode.UNEXPECTED,
+        hint=hint,
+    )
+
+
 def explain(error: Exception) -> Report | None:
     """What an error is to the outside; None for one that nobody foresaw."""
     match error:
@@ -89,10 +106,12 @@ def _from_client(error: Exception) -> Report | None:
 
     match error:
         case ApiError():
+            notes = getattr(error, "__notes__", None)  # see `advise`
+            advice = _KEY_ADVICE if error.status == _UNAUTHENTICATED else None
             return Report(
                 from_status(error.status),
                 error.problem.model_dump(mode="json"),
-                _KEY_ADVICE if error.status == _UNAUTHENTICATED else None,
+                notes[0] if notes else advice,
             )
         case NotConfigured(code="api-key-missing"):
             return Report(ExitCode.NOT_AUTHORISED, _document(error.code, "No API key", error))

@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     PENDING = 7
     ORDER_FAILED = 8
     AUDIT_PROBLEMS = 9
+    ISSUER_FAILED = 10
+    FAULTS_FOUND = 11
 
     @property
     def meaning(self) -> str:
@@ -36,6 +38,8 @@ _MEANINGS = {
     ExitCode.PENDING: "the waiting ended before the CA answered",
     ExitCode.ORDER_FAILED: "the CA refused, or the order or bulk revocation failed",
     ExitCode.AUDIT_PROBLEMS: "the audit log does not verify",
+    ExitCode.ISSUER_FAILED: "the test of an issuer failed",
+    ExitCode.FAULTS_FOUND: "something is wrong with this installation",
 }
 
 
@@ -56,4 +60,4 @@ def from_status(status: int) -> ExitCode:
 
 def table() -> str:
     """All of them, one a line."""
-    return "\n".join(f"  {code.value}  {code.meaning}" for code in ExitCode)
+    return "\n".join(f"  {code.value:>2}  {code.meaning}" for code in ExitCode)

@@ -2,22 +2,65 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from certctl.cli.errors import CommandFailed
 from certctl.cli.exit_codes import ExitCode
+from certctl.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
     from certctl.cli.session import Session
 
 _PUBLIC = 0o644  # less the umask
 _PRIVATE = 0o600
+_LARGEST_TEXT = 1_000_000
+
+#: Standard input, where a file is to be named.
+STDIN = "-"
+
+
+def read_text(path: str, what: str) -> str:
+    """The text of a small file, or of standard input, that was named for `what`.
+
+    Raises InvalidInput where it is no text or too long, OSError.
+    """
+    if path == STDIN:
+        content = sys.stdin.buffer.read(_LARGEST_TEXT + 1)
+    else:
+        with Path(path).open("rb") as file:
+            content = file.read(_LARGEST_TEXT + 1)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        text = None
+    if text is None or len(content) > _LARGEST_TEXT:
+        raise InvalidInput(
+            "file-not-usable", f"what was named for {what} is not text, or is over a megabyte"
+        )
+    return text
+
+
+def read_object(path: str, option: str, *, hint: str) -> dict[str, Any]:
+    """The JSON object in a file that was named for an option; as `read_text`."""
+    return json_object(read_text(path, option), f"the file of {option}", hint=hint)
+
+
+def json_object(text: str, what: str, *, hint: str) -> dict[str, Any]:
+    """A text as a JSON object. Raises InvalidInput, which says how to write one."""
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError):
+        read = None
+    if not isinstance(read, dict):
+        raise InvalidInput("config-not-usable", f"{what} is not a JSON object", hint=hint)
+    return read
 
 
 def quoted(path: Path) -> str:
@@ -52,6 +95,14 @@ def write_file(path: Path, content: bytes, *, force: bool = False) -> None:
             _move_new(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a new file that only its owner can ever read."""
+    try:
+        _create(path, content, _PRIVATE)
+    except FileExistsError:
+        raise _exists(path) from None
 
 
 def save(session: Session, content: bytes, out: str, *, force: bool) -> None:

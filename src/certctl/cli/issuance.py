@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from certctl.cli.requests import Prepared
     from certctl.cli.session import Session
     from certctl.client import Client
-    from certctl.schemas.certificates import CertificateView, OrderDetail, VersionView
+    from certctl.schemas.certificates import CertificateView, VersionView
+    from certctl.schemas.orders import OrderDetail
 
 _FAILED = frozenset({"rejected", "expired", "cancelled"})
 #: So long the server holds the request open; after it, asking for the order tells more.
@@ -262,6 +263,12 @@ class _Request:
                 csr = prefix.with_name(prefix.name + ".retry.csr")
                 write_file(csr, prepared.csr.encode(), force=True)
             command += ["--csr", str(csr)]
+        if prepared.key_signature is not None:
+            signature = prepared.signature_file
+            if signature is None:  # kept for the same reason: ECDSA would make another one
+                signature = prefix.with_name(prefix.name + ".retry.sig")
+                write_file(signature, prepared.key_signature.encode(), force=True)
+            command += ["--key-signature-file", str(signature)]
         if self.delivery.force:
             command.append("--force")
         command += ["--out", str(prefix), "--idempotency-key", idempotency_key]

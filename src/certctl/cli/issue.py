@@ -10,9 +10,12 @@ from certctl.cli.options import (
     ForceAll,
     IdempotencyKey,
     KeyFile,
+    KeySignature,
+    KeySignatureFile,
     NoWait,
     Out,
     Wait,
+    check_signature_options,
 )
 from certctl.cli.requests import KeyChoice
 from certctl.cli.session import AsJson, Session, command_group, examples
@@ -26,6 +29,7 @@ EXAMPLES = examples(
     "certctl issue www.example.org --out /etc/tls/web      writes web.crt, ...",
     "certctl issue www.example.org --key www.key           with a key you have",
     "certctl issue --csr www.csr                           with a CSR you have",
+    "certctl issue www.example.org --key-signature         if the CA wants one",
     "certctl issue spiffe://example.org/api --profile prof-mtls",
 )
 
@@ -59,6 +63,8 @@ def issue(
     ] = None,
     key: KeyFile = None,
     csr: CsrFile = None,
+    key_signature: KeySignature = False,
+    key_signature_file: KeySignatureFile = None,
     common_name: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="Common name in the subject; names do without."),
@@ -86,28 +92,34 @@ def issue(
         )
     if key is not None and key_type is not None:
         raise typer.BadParameter("the key is there: leave out --key-type", param_hint="'--key'")
+    check_signature_options(sign=key_signature, signature=key_signature_file, csr=csr)
     if not names and csr is None and common_name is None:
         raise typer.BadParameter("name what is to be certified", param_hint="'NAME'")
 
     from certctl.cli import bodies, issuance, requests
     from certctl.schemas.certificates import CertificateCreate
 
+    session = Session(context, as_json)
     if csr is not None:
-        prepared = requests.from_file(csr)
+        prepared = requests.from_file(csr, key_signature_file)
     else:
         prepared = requests.from_names(
-            names or [], common_name, choice=key_type or KeyChoice.P256, key_file=key
+            names or [],
+            common_name,
+            choice=key_type or KeyChoice.P256,
+            key_file=key,
+            sign=key_signature,
         )
     body = bodies.make(
         CertificateCreate,
         issuer_id=issuer,
         profile_id=profile,
         csr=prepared.csr,
+        key_signature=prepared.key_signature,
         names=names if csr is not None else None,
         validity_days=days,
         owner=owner,
     )
-    session = Session(context, as_json)
     with session.connect() as client:
         issuance.carry_out(
             session,

@@ -15,6 +15,17 @@ KeyFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Use this private key; make none.")
 ]
 CsrFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Send this CSR; make no key.")]
+KeySignature = Annotated[
+    bool,
+    typer.Option(
+        "--key-signature",
+        help="Also sign the bare public key, for CA accounts that take it in place of a CSR.",
+    ),
+]
+KeySignatureFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Send this signature over the public key in --csr."),
+]
 Out = Annotated[
     str, typer.Option(metavar="PATH", help="Folder for the files, or the beginning of their names.")
 ]
@@ -23,6 +34,30 @@ IdempotencyKey = Annotated[
     str | None,
     typer.Option(metavar="TEXT", help="Repeat an earlier request that was not answered."),
 ]
+
+
+def check_signature_options(
+    *, sign: bool, signature: Path | None, csr: Path | None, same_key: bool = False
+) -> None:
+    """Raise BadParameter where a signature is wanted that cannot be made, or be sent."""
+    if same_key and (sign or signature is not None):
+        raise typer.BadParameter(
+            "the server has the signature that came with its CSR: leave out --key-signature and "
+            "--key-signature-file, or bring the key with --key",
+            param_hint="'--same-key'",
+        )
+    if sign and csr is not None:
+        raise typer.BadParameter(
+            "the private key is not here: sign with the tool that has it, and use "
+            "--key-signature-file",
+            param_hint="'--key-signature'",
+        )
+    if signature is not None and csr is None:
+        raise typer.BadParameter(
+            "a signature is sent with the CSR of its key: add --csr, or use --key-signature",
+            param_hint="'--key-signature-file'",
+        )
+
 
 # Of what a CA may be slow with
 

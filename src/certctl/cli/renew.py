@@ -11,9 +11,12 @@ from certctl.cli.options import (
     ForceAll,
     IdempotencyKey,
     KeyFile,
+    KeySignature,
+    KeySignatureFile,
     NoWait,
     Out,
     Wait,
+    check_signature_options,
 )
 from certctl.cli.requests import KeyChoice
 from certctl.cli.session import AsJson, Session, command_group, examples
@@ -47,6 +50,8 @@ def renew(
     ] = None,
     key: KeyFile = None,
     csr: CsrFile = None,
+    key_signature: KeySignature = False,
+    key_signature_file: KeySignatureFile = None,
     same_key: Annotated[
         bool,
         typer.Option(
@@ -74,12 +79,15 @@ def renew(
         raise typer.BadParameter(
             "choose one of --key-type, --key, --csr and --same-key", param_hint="'--key'"
         )
+    check_signature_options(
+        sign=key_signature, signature=key_signature_file, csr=csr, same_key=same_key
+    )
 
     from certctl.cli import bodies, issuance, requests
     from certctl.schemas.certificates import RenewRequest
 
-    given = None if csr is None else requests.from_file(csr)
     session = Session(context, as_json)
+    given = None if csr is None else requests.from_file(csr, key_signature_file)
     with session.connect() as client:
         certificate = client.certificate(certificate_id)
         version = _newest(certificate)
@@ -89,8 +97,15 @@ def renew(
         elif same_key:
             prepared = requests.Prepared(None, stem)
         else:
-            prepared = requests.for_renewal(certificate, version, choice=key_type, key_file=key)
-        body = bodies.make(RenewRequest, csr=prepared.csr, validity_days=days)
+            prepared = requests.for_renewal(
+                certificate, version, choice=key_type, key_file=key, sign=key_signature
+            )
+        body = bodies.make(
+            RenewRequest,
+            csr=prepared.csr,
+            key_signature=prepared.key_signature,
+            validity_days=days,
+        )
         command = ["certctl", "renew", certificate_id]
         if days is not None:
             command += ["--days", str(days)]

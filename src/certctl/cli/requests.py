@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from certctl.pki.keys import PrivateKey
     from certctl.schemas.certificates import CertificateView, VersionView
 
-_MAX_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
 _UNSAFE_IN_FILES = re.compile(r"[^A-Za-z0-9._@+-]+")
 _LONGEST_STEM = 100
 
@@ -40,36 +39,44 @@ class KeyChoice(StrEnum):
 class Prepared:
     """A request, a name for files, and what is new (`key_pem`) or was there (`csr_file`).
 
-    `csr` is None for the request that the server has.
+    `csr` is None for the request that the server has. `key_signature` is base64, where a signature
+    over the bare public key is to be sent too.
     """
 
     csr: str | None
     stem: str
     key_pem: bytes | None = None
     csr_file: Path | None = None
+    key_signature: str | None = None
+    signature_file: Path | None = None
 
 
 def from_names(
-    names: list[str], common_name: str | None, *, choice: KeyChoice, key_file: Path | None
+    names: list[str],
+    common_name: str | None,
+    *,
+    choice: KeyChoice,
+    key_file: Path | None,
+    sign: bool = False,
 ) -> Prepared:
     """Make a request for names as a person writes them, with a new key or the one in a file.
 
-    Raises InvalidInput, OSError.
+    With `sign`, also a signature over the bare public key. Raises InvalidInput, OSError.
     """
-    from certctl.domain.names import parse_names
+    from certctl.domain.names import MAX_COMMON_NAME, parse_names
 
     try:
         parsed = parse_names(names)
     except InvalidInput as error:
         raise _with_name(error, names) from None
-    if common_name is not None and not 0 < len(common_name) <= _MAX_COMMON_NAME:
+    if common_name is not None and not 0 < len(common_name) <= MAX_COMMON_NAME:
         raise InvalidInput(
             "common-name-length",
-            f"a common name has 1 to {_MAX_COMMON_NAME} characters",
+            f"a common name has 1 to {MAX_COMMON_NAME} characters",
             field="common_name",
             hint="leave --common-name out: clients look at the names",
         )
-    return _prepare(parsed, common_name, choice, key_file)
+    return _prepare(parsed, common_name, choice, key_file, sign=sign)
 
 
 def for_renewal(
@@ -78,11 +85,12 @@ def for_renewal(
     *,
     choice: KeyChoice | None,
     key_file: Path | None,
+    sign: bool = False,
 ) -> Prepared:
     """Make a request for what is in a certificate and its newest version.
 
-    The new key is of the kind of the present one, unless another is chosen. Raises InvalidInput,
-    OSError.
+    The new key is of the kind of the present one, unless another is chosen. With `sign`, also a
+    signature over the bare public key. Raises InvalidInput, OSError.
     """
     from cryptography import x509
 
@@ -95,7 +103,8 @@ def for_renewal(
     names = [kinds.get(text) or parse_name(text, "names") for text in certificate.names]
     if choice is None and key_file is None:
         choice = _kind_of(present)
-    return _prepare(names, certificate.common_name, choice or KeyChoice.P256, key_file)
+    choice = choice or KeyChoice.P256
+    return _prepare(names, certificate.common_name, choice, key_file, sign=sign)
 
 
 def stem_of(certificate: CertificateView) -> str:
@@ -103,18 +112,35 @@ def stem_of(certificate: CertificateView) -> str:
     return _stem([*certificate.names, certificate.common_name or "certificate"][0])
 
 
-def from_file(csr_file: Path) -> Prepared:
-    """Take a request that is there already, as PEM or DER. Raises OSError."""
-    content = csr_file.read_bytes()
+def from_file(csr_file: Path, signature_file: Path | None = None) -> Prepared:
+    """Take a request that is there already (PEM or DER), and a signature (base64 or its octets).
+
+    Raises OSError.
+    """
+    return Prepared(
+        _text_of(csr_file),
+        _stem(csr_file.stem),
+        csr_file=csr_file,
+        key_signature=None if signature_file is None else _text_of(signature_file),
+        signature_file=signature_file,
+    )
+
+
+def _text_of(path: Path) -> str:
+    content = path.read_bytes()
     try:
-        csr = content.decode("ascii")
+        return content.decode("ascii")
     except UnicodeDecodeError:
-        csr = base64.b64encode(content).decode("ascii")
-    return Prepared(csr, _stem(csr_file.stem), csr_file=csr_file)
+        return base64.b64encode(content).decode("ascii")
 
 
 def _prepare(
-    names: Sequence[Name], common_name: str | None, choice: KeyChoice, key_file: Path | None
+    names: Sequence[Name],
+    common_name: str | None,
+    choice: KeyChoice,
+    key_file: Path | None,
+    *,
+    sign: bool,
 ) -> Prepared:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -127,7 +153,23 @@ def _prepare(
     else:
         key = _read_key(key_file)
     stem = _stem(names[0].value if names else common_name or "certificate")
-    return Prepared(build_request(key, names, common_name), stem, key_pem)
+    signature = _signature(key) if sign else None
+    csr = build_request(key, names, common_name)
+    return Prepared(csr, stem, key_pem, key_signature=signature)
+
+
+def _signature(key: PrivateKey) -> str:
+    from certctl.pki.key_signatures import sign_key
+
+    try:
+        return sign_key(key)
+    except InvalidInput as error:
+        raise InvalidInput(
+            error.code,
+            error.detail,
+            hint="choose another kind with --key-type or bring another key with --key, or leave "
+            "--key-signature out",
+        ) from None
 
 
 def _with_name(error: InvalidInput, names: list[str]) -> CertctlError:

@@ -52,7 +52,11 @@ class Session:
         # Kept with the options, because errors are shown where the command is left.
         options.json = options.json or as_json
         self.options = options
-        self.now = datetime.now(UTC)
+
+    @property
+    def now(self) -> datetime:
+        """The present, which what is shown is told from: questions and CAs take their time."""
+        return datetime.now(UTC)
 
     def connect(self, *, need_key: bool = True) -> "Client":
         """A client for the server that options, environment or data directory name."""

@@ -19,6 +19,7 @@ _GAP = 2
 
 _STYLES = {
     "issued": "green",
+    "active": "green",
     "ready": "green",
     "pending": "yellow",
     "submitting": "yellow",
@@ -37,18 +38,22 @@ _STYLES = {
     "cancelled": "dim",
     "archived": "dim",
     "disabled": "dim",
+    "circuit open": "bold red",
+    "quota used up": "yellow",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column; `least` is the width it may be cut to (None: it is always whole), `extra` marks one
-    that a terminal shows only where every column fits."""
+    that a terminal shows only where every column fits, `wraps` one that goes on in the next line
+    instead of being cut."""
 
     title: str
     least: int | None = None
     extra: bool = False
     is_state: bool = False
+    wraps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +73,16 @@ def fields(pairs: Sequence[tuple[str, str | None]]) -> str:
     """Labels and values below each other; what has no value is left out."""
     shown = [(label, clean(value)) for label, value in pairs if value]
     width = max(len(label) for label, _ in shown)
-    return "\n".join(f"{label:<{width}}  {value}" for label, value in shown)
+    return "\n".join(hanging(value, f"{label:<{width}}  ") for label, value in shown)
+
+
+def hanging(text: str, start: str) -> str:
+    """Text after its beginning; on a terminal that is too narrow it goes on below itself."""
+    line = start + text
+    if not sys.stdout.isatty():
+        return line
+    width = shutil.get_terminal_size().columns
+    return line if len(line) <= width else "\n".join(_wrapped(text, width, start))
 
 
 def draw(table: Table, *, err: bool = False) -> None:
@@ -103,8 +117,13 @@ def draw_on(console: Console, table: Table) -> None:
         return
     shown = RichTable(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
     for index, width in plan:
-        title = Text(table.columns[index].title)
-        shown.add_column(title, width=width, no_wrap=True, overflow="ellipsis")
+        column = table.columns[index]
+        shown.add_column(
+            Text(column.title),
+            width=width,
+            no_wrap=not column.wraps,
+            overflow="fold" if column.wraps else "ellipsis",
+        )
     for row in table.rows:
         cells = [
             Text(row[index], _STYLES.get(row[index], "") if table.columns[index].is_state else "")

@@ -85,13 +85,17 @@ class Calls:
                 failures += 1
                 # What a lost answer may have done, no later refusal undoes.
                 uncertain = error.uncertain = error.uncertain or uncertain
-                pause = None
-                if _may_pass(error) and (repeatable or not uncertain):
-                    retry_after = error.retry_after if isinstance(error, ApiError) else None
-                    pause = self._retry.delay(failures, _chance.random(), retry_after)
-                if pause is None:
+                if not (may_pass(error) and (repeatable or not uncertain)):
                     raise
-                self._sleep(pause)
+                self._pause_or_raise(error, failures)
+
+    def _pause_or_raise(self, error: ClientError, failures: int) -> None:
+        """Wait before the next try; raise the error where there have been enough."""
+        retry_after = error.retry_after if isinstance(error, ApiError) else None
+        pause = self._retry.delay(failures, _chance.random(), retry_after)
+        if pause is None:
+            raise error
+        self._sleep(pause)
 
     def _watch(
         self,
@@ -114,7 +118,7 @@ class Calls:
             try:
                 latest = ask()
             except ClientError as error:
-                if not _may_pass(error) or (answer is None and self._clock() >= end):
+                if not may_pass(error) or (answer is None and self._clock() >= end):
                     raise
             else:
                 if on_poll is not None:
@@ -137,7 +141,8 @@ def at(noun: str, object_id: str, *parts: str) -> str:
     return "/".join(["/api/v1", noun, *(quote(part, safe="") for part in (object_id, *parts))])
 
 
-def _may_pass(error: ClientError) -> bool:
+def may_pass(error: ClientError) -> bool:
+    """Whether trying again may help."""
     match error:
         case ApiError():
             return error.status in _RETRIED and error.code not in _NOT_RETRIED

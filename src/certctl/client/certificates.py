@@ -42,6 +42,9 @@ class CertificateCalls(Calls):
         The server is asked to wait up to `wait` seconds (60 at most). A lost answer is asked for
         again under the same key (a random one by default), so that it never makes a second
         certificate. An error that is `uncertain` may be repeated with that key for 24 hours.
+
+        `certctl.pki.key_signatures.sign_key` makes the `key_signature` that some accounts want; a
+        repetition has to have the same one.
         """
         return self._order("/api/v1/certificates", request, idempotency_key, wait)
 

@@ -110,11 +110,32 @@ class Connection:
             )
         except httpx2.RequestError as error:
             raise _failure(error, self._access, answer_within) from error
-        if response.status_code >= _ERRORS:
-            raise _api_error(response)
-        if not _OK <= response.status_code < _REDIRECTS:
-            raise _unexpected(f"an answer with status {response.status_code}")
+        _refuse(response)
         return response
+
+    def lines(
+        self, path: str, *, params: Mapping[str, str | int | None] | None = None
+    ) -> Iterator[bytes]:
+        """The lines of a long answer as they come, each with its end; one that is cut off has none.
+
+        Raises ClientError, also between two lines, where the answer breaks off.
+        """
+        kept = {name: value for name, value in (params or {}).items() if value is not None}
+        timeout = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
+        rest = b""
+        try:
+            with self._http.stream("GET", path, params=kept or None, timeout=timeout) as response:
+                if response.status_code != _OK:
+                    response.read()
+                    _refuse(response)
+                for part in response.iter_bytes():
+                    *lines, rest = (rest + part).split(b"\n")
+                    for line in lines:
+                        yield line + b"\n"
+        except httpx2.RequestError as error:
+            raise _failure(error, self._access, ANSWER_SECONDS) from error
+        if rest:
+            yield rest
 
 
 def parse(model: type[M], response: httpx2.Response) -> M:
@@ -123,6 +144,14 @@ def parse(model: type[M], response: httpx2.Response) -> M:
         return model.model_validate_json(response.content)
     except ValidationError:
         raise _unexpected("an answer that cannot be read") from None
+
+
+def _refuse(response: httpx2.Response) -> None:
+    """Raise what an answer stands for that is no success."""
+    if response.status_code >= _ERRORS:
+        raise _api_error(response)
+    if not _OK <= response.status_code < _REDIRECTS:
+        raise _unexpected(f"an answer with status {response.status_code}")
 
 
 def _unexpected(what: str) -> UnexpectedAnswer:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from certctl.client.calls import Calls, at
 from certctl.client.connection import parse
-from certctl.schemas.certificates import OrderDetail, OrderView
 from certctl.schemas.common import Page
+from certctl.schemas.orders import OrderDetail, OrderView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from certctl.schemas.certificates import OrderStatus
+    from certctl.schemas.orders import OrderResolve, OrderStatus
 
 #: States that no waiting changes: the end, or a person's turn.
 SETTLED: frozenset[OrderStatus] = frozenset(
@@ -41,6 +41,14 @@ class OrderCalls(Calls):
     def cancel_order(self, order_id: str) -> OrderView:
         """Take an order back."""
         return parse(OrderView, self._connection.send("POST", at("orders", order_id, "cancel")))
+
+    def resolve_order(self, order_id: str, found: OrderResolve) -> OrderView:
+        """Say what was found out at the CA about an order in `uncertain`.
+
+        An ApiError with status 409 where the order is no longer in that state.
+        """
+        answer = self._connection.send("POST", at("orders", order_id, "resolve"), body=found)
+        return parse(OrderView, answer)
 
     def wait_for_order(
         self,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from certctl.ca.crl import CrlEntry
     from certctl.ca.ocsp import OcspSigner
     from certctl.connectors.config import ConnectorConfig
+    from certctl.connectors.transport import Transports
     from certctl.domain.clock import Clock
     from certctl.domain.names import Name
     from certctl.domain.orders import Recovery
@@ -40,6 +41,20 @@ class IssuanceRequest:
     usages: tuple[Usage, ...]
     validity: int
     must_staple: bool
+    #: Over the DER of the CSR's SubjectPublicKeyInfo, by its key with SHA-256 (RSA PKCS#1 v1.5, or
+    #: ECDSA in DER), where the customer sent one along: some CAs want it instead of the CSR.
+    key_signature: bytes | None = None
+    #: When it was noted that it is sent to the CA, in milliseconds: the same for a submission and
+    #: for the look-ups after it, in whatever process. None for a poll.
+    submitted_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """The version that a renewal comes after: valid, and not revoked. As for a revocation."""
+
+    certificate: x509.Certificate
+    reference: Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +140,29 @@ class Connector(Protocol):
 class Polls(Protocol):
     """The CA answers later."""
 
+    @property
+    def poll_max_wait(self) -> float:
+        """How long a burst of polls lasts before the order is parked, in seconds."""
+        ...
+
     async def poll(
         self, request: IssuanceRequest, reference: Reference
     ) -> IssuedCertificate | Pending:
         """Ask what became of an order."""
+        ...
+
+
+@runtime_checkable
+class Renews(Protocol):
+    """The CA has a renewal, or a change of key, of its own."""
+
+    async def renew(
+        self, request: IssuanceRequest, replaced: Replaced
+    ) -> IssuedCertificate | Pending:
+        """Ask for the next version of a certificate. In every other respect it is `issue`.
+
+        Where the CA's own way does not lead to what is asked for, that is the connector's to see.
+        """
         ...
 
 
@@ -138,6 +172,27 @@ class Lookup(Protocol):
 
     async def lookup(self, request: IssuanceRequest) -> IssuedCertificate | Pending | None:
         """Find the order by what we sent; None when the CA certainly does not have it."""
+        ...
+
+
+@runtime_checkable
+class ListsLate(Protocol):
+    """A CA of class `lookup` that may have an order for longer than a minute and not show it."""
+
+    @property
+    def listing_delay(self) -> float:
+        """After that time, what a look-up does not find was never there; in seconds."""
+        ...
+
+
+@runtime_checkable
+class RecoversFor(Protocol):
+    """A CA of class `idempotent` that forgets what it was asked: after that time, a repeated
+    request is a new one."""
+
+    @property
+    def recovery_window(self) -> float | None:
+        """How long asking again returns the same certificate, in seconds; None for ever."""
         ...
 
 
@@ -195,6 +250,16 @@ class SignsStatus(Protocol):
         ...
 
 
+@runtime_checkable
+class NamesHost(Protocol):
+    """Which host is called is known before it answers, and shown when it does not."""
+
+    @property
+    def host(self) -> str:
+        """The host, with its port where that is not the usual one."""
+        ...
+
+
 class ConnectorState(Protocol):
     """A small key-value store, sealed, one for each issuer and shared by every process."""
 
@@ -214,6 +279,10 @@ class ConnectorContext:
     issuer_id: str
     clock: Clock
     state: ConnectorState
+    #: Connections to CAs, shared by the whole process and kept when an issuer is swapped.
+    transports: Transports
+    #: A structlog logger that names the issuer. Whatever is secret stays out of it.
+    log: Any
     #: Public address of the status listener, without a slash at its end; None: not to be named.
     status_url: str | None = None
 
@@ -228,10 +297,14 @@ class ConnectorFactory(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConnectorType:
-    """A registered connector: its name, other names it is known by, its settings, its factory."""
+    """A registered connector: its name, other names it is known by, its settings, its factory.
+
+    `issuer_id` is the issuer that the environment's settings make (`iss-…`), `title` its name.
+    """
 
     name: str
     aliases: tuple[str, ...]
     title: str
+    issuer_id: str
     config: type[ConnectorConfig]
     factory: ConnectorFactory

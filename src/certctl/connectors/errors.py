@@ -8,6 +8,7 @@ IssuerError
 ├── QuotaExhausted  the account has nothing left to issue
 ├── RateLimited     not now; `retry_after` seconds where the CA said so
 ├── Unavailable     nothing happened at the CA: it was not reached, or said so
+├── UnknownOrder    the CA says that it does not know the order that it was asked about
 ├── NoAnswer        the request was sent and no answer came back: the CA may have acted
 └── BadAnswer       an answer came and cannot be used
 ```
@@ -53,6 +54,10 @@ class RateLimited(IssuerError):
 
 class Unavailable(IssuerError):
     """Nothing happened at the CA."""
+
+
+class UnknownOrder(IssuerError):
+    """The CA says that it does not know the order: it may not know it yet, or any more."""
 
 
 class NoAnswer(IssuerError):

@@ -247,6 +247,11 @@ def _misconfigured(error: domain_errors.Misconfigured) -> Misconfigured:
     return Misconfigured(words, code=error.code)
 
 
-LOCAL = ConnectorType(
-    "GenericCA", ("local", "local_ca", "genericca"), "Local CA", LocalConfig, build_local
+CONNECTOR = ConnectorType(
+    name="GenericCA",
+    aliases=("local", "local_ca"),
+    title="Local CA",
+    issuer_id="iss-local",
+    config=LocalConfig,
+    factory=build_local,
 )

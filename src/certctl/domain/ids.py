@@ -7,10 +7,24 @@ Crockford's base 32 in lower case).
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
 from certctl.domain.randomness import random_int
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+_LONGEST_SLUG = 60
+
+
+def id_after_name(prefix: str, name: str, otherwise: str) -> str:
+    """The id `prefix-…` after a name that a person gave; `otherwise` where it has no letters.
+
+    For what people make a few of, and write down; it may be taken.
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain)[:_LONGEST_SLUG].strip("-")
+    return f"{prefix}-{slug or otherwise}"
 
 
 def sibling_id(prefix: str, other: str) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: The most names that one certificate carries: enough for any service, few enough that no request
 #: buys seconds of IDNA checks.
 MAX_NAMES = 100
+#: Characters of a common name (RFC 5280 appendix A.1, ub-common-name).
+MAX_COMMON_NAME = 64
 
 _MAX_DNS = 253  # RFC 1035 §2.3.4: 255 octets on the wire, less the first length and the root
 _MAX_LABEL = 63

@@ -33,7 +33,8 @@ S = OrderState
 
 TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
     S.AWAITING_CSR: frozenset({S.READY, S.CANCELLED}),
-    S.READY: frozenset({S.SUBMITTING, S.CANCELLED, S.ISSUED}),
+    # To `uncertain` when it may have been sent before, and the CA no longer tells a second time.
+    S.READY: frozenset({S.SUBMITTING, S.CANCELLED, S.ISSUED, S.UNCERTAIN}),
     S.SUBMITTING: frozenset({S.ISSUED, S.PENDING, S.REJECTED, S.READY, S.UNCERTAIN}),
     S.PENDING: frozenset({S.ISSUED, S.PENDING, S.REJECTED, S.UNCERTAIN, S.EXPIRED}),
     S.UNCERTAIN: frozenset({S.READY, S.PENDING, S.ISSUED, S.REJECTED, S.CANCELLED}),
@@ -45,7 +46,7 @@ TRANSITIONS: dict[OrderState, frozenset[OrderState]] = {
 
 #: States in which an order still stands in the way of another one for the same certificate.
 OPEN_STATES = frozenset(state for state, following in TRANSITIONS.items() if following)
-#: States in which nothing was asked of the CA yet, so that an order can be taken back.
+#: States in which the CA was not asked, or nobody knows, so that an order can be taken back.
 CANCELLABLE = frozenset(state for state, after in TRANSITIONS.items() if S.CANCELLED in after)
 
 

@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 
 from certctl.domain.errors import InvalidInput
 from certctl.domain.keys import RSA_MAX_BITS, RSA_MIN_BITS, KeyType
-from certctl.domain.names import MAX_NAMES, Name, NameKind
+from certctl.domain.names import MAX_NAMES, Name, NameKind, parse_name
 from certctl.domain.usages import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from certctl.domain.name_patterns import NamePattern
 
 SECONDS_PER_DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Rules for a class of certificates. Lifetimes are in seconds."""
+    """Rules for a class of certificates. Lifetimes are in seconds.
+
+    `name_patterns` allow names beyond their kinds, `allowed_issuers` are ids; None: all of them.
+    """
 
     id: str
     name: str
@@ -31,6 +36,8 @@ class Profile:
     rsa_min_bits: int = RSA_MIN_BITS
     must_staple: bool = False
     new_key_on_renewal: bool = False
+    name_patterns: tuple[NamePattern, ...] | None = None
+    allowed_issuers: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +55,34 @@ class Abilities:
     hold: bool = False
 
 
-def check_profile_fits(profile: Profile, abilities: Abilities) -> None:
+def check_issuer(profile: Profile, issuer_id: str) -> None:
+    """Raise InvalidInput where a profile does not allow certificates of that issuer."""
+    if profile.allowed_issuers is not None and issuer_id not in profile.allowed_issuers:
+        raise InvalidInput(
+            "issuer-not-allowed",
+            "this profile does not allow certificates of this issuer",
+            field="issuer_id",
+            hint="the profile's allowed_issuers are those to choose from; or choose another "
+            "profile",
+        )
+
+
+def check_profile_fits(
+    profile: Profile, abilities: Abilities, *, field: str = "profile_id"
+) -> None:
     """Raise InvalidInput where a profile asks for what the issuer's connector cannot do."""
     if missing := [usage for usage in profile.usages if usage not in abilities.usages]:
         raise InvalidInput(
             "usage-not-supported",
             f"this issuer cannot issue certificates for {', '.join(missing)}",
-            field="profile_id",
+            field=field,
             hint="choose another issuer, or a profile without that usage",
         )
     if profile.must_staple and not abilities.must_staple:
         raise InvalidInput(
             "must-staple-not-supported",
             "this issuer cannot put the must-staple extension into certificates",
-            field="profile_id",
+            field=field,
             hint="choose another issuer, or a profile without must-staple",
         )
 
@@ -95,7 +116,12 @@ def check_key(profile: Profile, abilities: Abilities, key_type: KeyType, bits: i
 def check_names(
     profile: Profile, abilities: Abilities, names: Sequence[Name], common_name: str | None
 ) -> None:
-    """Raise InvalidInput where the names are too many, too few or of a kind not allowed."""
+    """Raise InvalidInput where the names are too many, too few or not allowed.
+
+    A common name that reads as an e-mail address or a URI is software's to take for one: where
+    names are held against patterns, it has to be one of them. (One that is a DNS name or an IP
+    address is among them already, see `domain.requests`.)
+    """
     if len(names) > MAX_NAMES:
         raise InvalidInput(
             "too-many-names",
@@ -125,6 +151,34 @@ def check_names(
                 field=f"names.{index}",
                 hint="choose another issuer, or leave that name out",
             )
+    patterns = profile.name_patterns
+    if patterns is None:
+        return
+    for index, name in enumerate(names):
+        if not any(pattern.covers(name) for pattern in patterns):
+            raise InvalidInput(
+                "name-not-allowed",
+                "this profile does not allow this name",
+                field=f"names.{index}",
+                hint="the profile's name_patterns say which names it allows; leave this one out, "
+                "or choose another profile",
+            )
+    if common_name is not None and not _is_label_or_one_of(common_name, names):
+        raise InvalidInput(
+            "common-name-not-allowed",
+            "the common name reads as an e-mail address or a URI, and is none of the names",
+            field="csr",
+            hint="make a CSR with another common name, or without one",
+        )
+
+
+def _is_label_or_one_of(common_name: str, names: Sequence[Name]) -> bool:
+    if "@" not in common_name and "://" not in common_name:
+        return True
+    try:
+        return parse_name(common_name, "csr") in names
+    except InvalidInput:
+        return False
 
 
 def validity_for(

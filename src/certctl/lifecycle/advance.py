@@ -5,53 +5,73 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
-from certctl.connectors.contract import IssuedCertificate, Lookup, Pending, Polls
-from certctl.connectors.errors import IssuerError, Misconfigured
-from certctl.domain.audit import AuditEvent
-from certctl.domain.errors import CertctlError
-from certctl.domain.orders import OPEN_STATES, OrderState, Recovery, may_follow, recovered_state
-from certctl.domain.renewal import renewal_time
-from certctl.domain.revocations import RevocationReason
+from certctl.connectors.contract import (
+    IssuedCertificate,
+    ListsLate,
+    Lookup,
+    Pending,
+    Polls,
+    RecoversFor,
+    Renews,
+)
+from certctl.connectors.errors import BadAnswer, IssuerError, Refused
+from certctl.domain.errors import NotFound
+from certctl.domain.orders import OPEN_STATES, OrderState, Recovery
+from certctl.domain.serials import serial_hex
 from certctl.lifecycle import outcomes
-from certctl.lifecycle.access import SYSTEM
+from certctl.lifecycle.calls import call
+from certctl.lifecycle.outcomes import Decision, Doubt, Outcome, Standing
+from certctl.lifecycle.replaced import find_replaced
 from certctl.lifecycle.requests import decode_request
-from certctl.lifecycle.revocations import Recorder
-from certctl.lifecycle.versions import version_record
-from certctl.pki.certificates import WrongCertificate, check_issued
-from certctl.storage.certificates import add_version, lock_certificate, mark_failed
-from certctl.storage.leases import TakenOver
-from certctl.storage.orders import AttemptRecord, add_attempt, load_order, store_order
-from certctl.storage.revocations import revocations_of
+from certctl.lifecycle.results import StepResult
+from certctl.lifecycle.versions import checked_version
+from certctl.pki.certificates import WrongCertificate
+from certctl.storage.conditions import ConditionState
+from certctl.storage.orders import load_order
 
 if TYPE_CHECKING:
-    from certctl.connectors.contract import Connector, IssuanceRequest
+    from certctl.connectors.contract import Connector, IssuanceRequest, Replaced
     from certctl.domain.clock import Clock
     from certctl.domain.polling import PollSchedule
-    from certctl.lifecycle.catalog import Catalog
-    from certctl.lifecycle.outcomes import Action, Decision
-    from certctl.storage.database import Database, SqlRow, Transaction
+    from certctl.lifecycle.catalog import Catalog, Issuer
+    from certctl.lifecycle.conditions import Conditions
+    from certctl.lifecycle.outcomes import Action
+    from certctl.lifecycle.recording import Recording
+    from certctl.lifecycle.tally import Tally
+    from certctl.storage.conditions import ConditionRecord
+    from certctl.storage.database import SqlRow
     from certctl.storage.orders import OrderRecord
     from certctl.storage.versions import VersionRecord
 
 log = structlog.get_logger(__name__)
 
-_ISSUER_NOT_READY_WAIT = 60.0
+_NOT_READY_WAIT = 60.0
 
 Answer = IssuedCertificate | Pending | None
+
+
+class _Hindrance(NamedTuple):
+    """Why the CA is not asked now, and until when (in milliseconds)."""
+
+    problem: str
+    until: int
+    condition: ConditionRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Advance:
     """Carries orders one step further."""
 
-    database: Database
     catalog: Catalog
     clock: Clock
     schedule: PollSchedule
+    conditions: Conditions
+    recording: Recording
+    tally: Tally
 
     async def step(self, row: SqlRow[Any]) -> bool:
         """Take one step with a claimed row; whether its order is closed."""
@@ -65,237 +85,269 @@ class Advance:
         next claim reads. Raises TakenOver if another process claimed the order meanwhile, and
         Unavailable if the database is not there.
         """
-        try:
-            record, connector = self.catalog.usable_issuer(order.issuer_id)
-        except CertctlError as error:
-            return await self._postpone(order, error.detail)
-        log.debug("advancing", order=order.id, state=order.state.value, issuer=record.id)
-        request = decode_request(order)
+        after = await self._advance(order)
+        self.tally.order(after.issuer_id, order.state, after.state)
+        return after
+
+    async def _advance(self, order: OrderRecord) -> OrderRecord:
+        hindered = self._hindered(order)
+        if hindered is not None:
+            return await self._postpone(order, hindered)
+        issuer = self.catalog.issuer(order.issuer_id)
+        connector = issuer.connector
+        if connector is None:
+            raise AssertionError("an issuer without a connector hinders every step")
+        log.debug("advancing", order=order.id, state=order.state.value, issuer=order.issuer_id)
         match order.state:
             case OrderState.READY:
-                order = await self._mark_submitting(order)
-                return await self._step(order, request, connector, "submit")
+                return await self._submit(order, issuer, connector)
             case OrderState.SUBMITTING:
-                return await self._recover(order, request, connector)
+                return await self._recover(order, issuer, connector)
             case OrderState.PENDING:
-                return await self._step(order, request, connector, "poll")
+                return await self._ask(order, issuer, connector, "poll")
             case _:
-                return await self._store(replace(order, due_at=None))
+                return await self.recording.store(replace(order, due_at=None))
+
+    async def _submit(
+        self, order: OrderRecord, issuer: Issuer, connector: Connector
+    ) -> OrderRecord:
+        standing = self._standing(order, connector)
+        if connector.recovery is Recovery.IDEMPOTENT and outcomes.window_is_over(standing):
+            words = (
+                f"it may have been sent, and the CA tells a second time only within "
+                f"{standing.window:g} seconds"
+            )
+            decision = Decision(OrderState.UNCERTAIN, None, failures=order.failures)
+            return await self.recording.record(order, connector, self._lost(decision, words))
+        replaced = None
+        if isinstance(connector, Renews):
+            replaced = await find_replaced(self.recording.database, order, self.clock.now_ms())
+        marked = replace(order, state=OrderState.SUBMITTING)
+        order = await self.recording.store(marked, release=False)
+        if order.lease_until is not None and self.clock.now_ms() >= order.lease_until:
+            # Another process may have found it as it is now, and think that it was sent.
+            words = "it was not sent: this process had stood still for longer than its lease"
+            decision = Decision(OrderState.READY, 0.0, counted=False, failures=order.failures)
+            unsent = StepResult(
+                "submit", Outcome.UNAVAILABLE, decision, self.clock.now_ms(), detail=words
+            )
+            return await self.recording.record(order, connector, unsent)
+        return await self._ask(order, issuer, connector, "submit", replaced)
 
     async def _recover(
-        self, order: OrderRecord, request: IssuanceRequest, connector: Connector
+        self, order: OrderRecord, issuer: Issuer, connector: Connector
     ) -> OrderRecord:
         """Go on with an order whose submission nobody knows the end of."""
-        if connector.recovery is Recovery.LOOKUP:
-            return await self._step(order, request, connector, "lookup")
-        state = recovered_state(connector.recovery)
-        decision = outcomes.Decision(state, None if state is OrderState.UNCERTAIN else 0.0)
-        lost = AttemptRecord(
-            action="submit",
-            outcome="lost",
-            detail="the process that sent the order ended before an answer was recorded",
-            started_at=order.updated_at,
-            duration_ms=0,
+        is_lookup = connector.recovery is Recovery.LOOKUP
+        if is_lookup and order.unknown_since is not None:
+            return await self._ask(order, issuer, connector, "lookup")
+        sent_at = order.unknown_since or order.updated_at
+        standing = replace(
+            self._standing(order, connector), doubt=(self.clock.now_ms() - sent_at) / 1000
         )
-        return await self._record(order, decision, lost, None)
+        words = "the process that sent the order ended before an answer was recorded"
+        lost = self._lost(outcomes.after_loss(standing), words, order.updated_at)
+        order = await self.recording.record(order, connector, lost, release=not is_lookup)
+        return await self._ask(order, issuer, connector, "lookup") if is_lookup else order
 
-    async def _mark_submitting(self, order: OrderRecord) -> OrderRecord:
-        return await self._store(replace(order, state=OrderState.SUBMITTING), release=False)
+    def _lost(self, decision: Decision, words: str, sent_at: int | None = None) -> StepResult:
+        started = self.clock.now_ms() if sent_at is None else sent_at
+        return StepResult("submit", Outcome.LOST, decision, started, detail=words)
 
-    async def _step(
-        self, order: OrderRecord, request: IssuanceRequest, connector: Connector, action: Action
-    ) -> OrderRecord:
-        started = self.clock.now_ms()
-        begun = time.monotonic()
-        version: VersionRecord | None = None
-        decision: Decision
-        detail: str | None = None
-        try:
-            answer = await _ask(connector, request, order, action)
-            if isinstance(answer, IssuedCertificate):
-                check_issued(
-                    answer.certificate,
-                    answer.chain,
-                    spki=request.csr.spki,
-                    names=request.names,
-                    now_ms=self.clock.now_ms(),
-                )
-                version = version_record(
-                    answer,
-                    certificate_id=order.certificate_id,
-                    issuer_id=order.issuer_id,
-                    order_id=order.id,
-                    now_ms=self.clock.now_ms(),
-                )
-            outcome, decision = self._after(order, answer)
-            order = self._with_answer(order, answer)
-        except WrongCertificate as error:
-            # The CA's last word, and not what was asked for: asking again would not mend it.
-            outcome, detail = "wrong_certificate", str(error)
-            decision = outcomes.Decision(OrderState.REJECTED, None)
-        except IssuerError as error:
-            outcome, detail = type(error).__name__, error.detail
-            decision = self._after_error(order, connector, action, error)
-        attempt = AttemptRecord(
-            action=action,
-            outcome=outcome,
-            detail=detail,
-            started_at=started,
-            duration_ms=round((time.monotonic() - begun) * 1000),
-        )
-        return await self._record(order, decision, attempt, version)
-
-    def _after(self, order: OrderRecord, answer: Answer) -> tuple[str, Decision]:
-        if isinstance(answer, IssuedCertificate):
-            return "issued", outcomes.Decision(OrderState.ISSUED, None)
-        if answer is None:  # a look-up that found nothing: the CA never had it
-            return "not_found", outcomes.Decision(OrderState.READY, 0.0)
-        decision = outcomes.while_pending(
-            schedule=self.schedule,
-            attempt=order.attempts,
-            age=self._age(order),
-            jitter=random.random(),  # noqa: S311 - spreads load, protects nothing
-            retry_after=answer.retry_after,
-        )
-        return "pending", decision
-
-    def _with_answer(self, order: OrderRecord, answer: Answer) -> OrderRecord:
-        """The order with what the CA calls it, from the first time the CA took it."""
-        if answer is None:
-            return order
-        accepted_at = order.accepted_at or self.clock.now_ms()
-        reference = order.reference or answer.reference
-        if isinstance(answer, Pending):  # some CAs rename an order while they work on it
-            reference = answer.reference or reference
-        return replace(order, reference=reference, accepted_at=accepted_at)
-
-    def _after_error(
-        self, order: OrderRecord, connector: Connector, action: Action, error: IssuerError
-    ) -> Decision:
-        jitter = random.random()  # noqa: S311 - spreads load, protects nothing
-        match action:
-            case "submit":
-                return outcomes.after_submission_error(
-                    error,
-                    recovery=connector.recovery,
-                    schedule=self.schedule,
-                    attempt=order.attempts,
-                    jitter=jitter,
-                )
-            case "poll":
-                return outcomes.after_poll_error(
-                    error,
-                    schedule=self.schedule,
-                    attempt=order.attempts,
-                    age=self._age(order),
-                    jitter=jitter,
-                )
-            case "lookup":
-                return outcomes.after_lookup_error(
-                    error, schedule=self.schedule, attempt=order.attempts, jitter=jitter
-                )
-
-    def _age(self, order: OrderRecord) -> float:
-        accepted = order.accepted_at or self.clock.now_ms()
-        return (self.clock.now_ms() - accepted) / 1000
-
-    async def _postpone(self, order: OrderRecord, problem: str) -> OrderRecord:
-        wait = _ISSUER_NOT_READY_WAIT * self.schedule.scale
-        due_at = self.clock.now_ms() + round(wait * 1000)
-        return await self._store(replace(order, due_at=due_at, problem=problem))
-
-    async def _record(
+    async def _ask(
         self,
         order: OrderRecord,
-        decision: Decision,
-        attempt: AttemptRecord,
-        version: VersionRecord | None,
+        issuer: Issuer,
+        connector: Connector,
+        action: Action,
+        replaced: Replaced | None = None,
     ) -> OrderRecord:
-        """Write a step's result: order, attempt, version and audit event in one transaction."""
-        now = self.clock.now_ms()
-        before = order.state
-        if decision.state is not before and not may_follow(before, decision.state):
-            raise AssertionError(f"an order cannot go from {before} to {decision.state}")
-        after = replace(
-            order,
-            state=decision.state,
-            due_at=None if decision.wait is None else now + round(decision.wait * 1000),
-            problem=attempt.detail,
-            attempts=order.attempts + decision.counted,
-            version_id=None if version is None else version.id,
-            updated_at=now,
-        )
-        event = self._event(after, version) if decision.state is not before else None
-
-        def write(transaction: Transaction) -> None:
-            if not store_order(transaction, after, release=True):
-                raise TakenOver
-            add_attempt(transaction, after.id, attempt)
-            if version is not None:
-                self._store_version(transaction, version, now)
-            elif after.state not in OPEN_STATES:
-                mark_failed(transaction, after.certificate_id, now)
-            if event is not None:
-                transaction.audit(event)
-
-        await self.database.write(write)
-        report = log.info if after.state is not OrderState.UNCERTAIN else log.error
-        report("order", order=after.id, state=after.state.value, problem=after.problem)
-        return after
-
-    def _store_version(self, transaction: Transaction, version: VersionRecord, now_ms: int) -> None:
-        """Make it the newest; where the certificate was revoked meanwhile, revoke it as well.
-
-        A certificate on hold keeps the new version on hold, so that one release ends both.
-        """
-        certificate = lock_certificate(transaction, version.certificate_id)
-        renew_at = renewal_time(version.certificate_id, version.not_before, version.not_after)
-        add_version(transaction, version, renew_at, now_ms)
-        if certificate is None or certificate.status != "revoked":
-            return
-        connector = self.catalog.issuer(version.issuer_id).connector
-        before = revocations_of(transaction.connection, version.certificate_id)
-        revoked = before.get(certificate.version_id or "")
-        reason = RevocationReason.CESSATION_OF_OPERATION
-        if revoked is not None and revoked.reason is RevocationReason.CERTIFICATE_HOLD:
-            reason = RevocationReason.CERTIFICATE_HOLD
-        Recorder(SYSTEM.id, reason, now_ms, connector).revoke(
-            transaction, version.certificate_id, version.id, version.id
-        )
-
-    def _event(self, order: OrderRecord, version: VersionRecord | None) -> AuditEvent:
-        detail = {"order_id": order.id, "issuer_id": order.issuer_id}
-        if version is not None:
-            detail["serial"] = version.serial
-        return AuditEvent(
-            at_ms=self.clock.now_ms(),
-            actor=SYSTEM.id,
-            action="certificate.issued" if version is not None else f"order.{order.state.value}",
-            object_type="certificate",
-            object_id=order.certificate_id,
+        """Ask the CA, and record what it said."""
+        # A look-up goes by the time that was stored before the order was sent.
+        started = order.updated_at if action == "submit" else self.clock.now_ms()
+        request = decode_request(order, started if action == "submit" else order.unknown_since)
+        made_with = self.conditions.circumstances(issuer)
+        begun = time.monotonic()
+        version: VersionRecord | None = None
+        answer: Answer = None
+        error: IssuerError | None = None
+        detail: str | None = None
+        try:
+            answer = await call(issuer.record, _asked(connector, request, order, action, replaced))
+            if isinstance(answer, IssuedCertificate):
+                version = checked_version(answer, order, request, self.clock.now_ms())
+        except WrongCertificate as wrong:
+            detail = str(wrong)
+            if isinstance(answer, IssuedCertificate):
+                detail += f" (serial {serial_hex(answer.certificate.serial_number)})"
+            outcome, decision, answer = (
+                Outcome.WRONG_CERTIFICATE,
+                outcomes.after_wrong_certificate(action),
+                None,
+            )
+        except IssuerError as failure:
+            error, detail = failure, failure.detail
+            outcome = outcomes.outcome_of(failure)
+            decision = self._after_error(order, connector, action, failure, started)
+        else:
+            outcome, decision = self._after(order, connector, answer)
+        took = time.monotonic() - begun
+        self.tally.metrics.attempt(issuer.record.type, action, outcome.value, took)
+        result = StepResult(
+            action=action,
+            outcome=outcome,
+            decision=decision,
+            started_at=started,
+            duration_ms=round(took * 1000),
             detail=detail,
+            answer=answer,
+            version=version,
+            error=error,
+            made_with=made_with,
+        )
+        return await self.recording.record(order, connector, result)
+
+    def _after(
+        self, order: OrderRecord, connector: Connector, answer: Answer
+    ) -> tuple[Outcome, Decision]:
+        standing = self._standing(order, connector)
+        if isinstance(answer, IssuedCertificate):
+            return Outcome.ISSUED, Decision(OrderState.ISSUED, None, doubt=Doubt.ENDS)
+        if answer is None:
+            return Outcome.NOT_FOUND, outcomes.after_not_found(standing, self.schedule)
+        schedule = schedule_for(self.schedule, connector)
+        return Outcome.PENDING, outcomes.while_pending(standing, schedule, answer.retry_after)
+
+    def _after_error(
+        self,
+        order: OrderRecord,
+        connector: Connector,
+        action: Action,
+        error: IssuerError,
+        started_at: int,
+    ) -> Decision:
+        standing = self._standing(order, connector)
+        schedule = schedule_for(self.schedule, connector)
+        match action:
+            case "submit":
+                since = order.unknown_since or started_at
+                standing = replace(standing, doubt=(self.clock.now_ms() - since) / 1000)
+                return outcomes.after_submission_error(error, standing, schedule)
+            case "poll":
+                return outcomes.after_poll_error(error, standing, schedule)
+            case "lookup":
+                return outcomes.after_lookup_error(error, standing, schedule)
+
+    def _standing(self, order: OrderRecord, connector: Connector) -> Standing:
+        now = self.clock.now_ms()
+        doubt = None if order.unknown_since is None else (now - order.unknown_since) / 1000
+        recovery = connector.recovery
+        window, settle = None, outcomes.SETTLE_WAIT
+        if recovery is Recovery.IDEMPOTENT and isinstance(connector, RecoversFor):
+            window = connector.recovery_window
+        if recovery is Recovery.LOOKUP and isinstance(connector, ListsLate):
+            settle = connector.listing_delay
+        return Standing(
+            recovery=recovery,
+            attempts=order.attempts,
+            failures=order.failures,
+            age=(now - (order.accepted_at or now)) / 1000,
+            doubt=doubt,
+            window=window,
+            settle=settle,
+            jitter=_jitter(),
         )
 
-    async def _store(self, order: OrderRecord, *, release: bool = True) -> OrderRecord:
-        after = replace(order, updated_at=self.clock.now_ms())
+    def _hindered(self, order: OrderRecord) -> _Hindrance | None:
+        """Why the issuer's CA is not asked now, None where it may be."""
+        later = self._in(_NOT_READY_WAIT * self.schedule.scale)
+        try:
+            issuer = self.catalog.issuer(order.issuer_id)
+        except NotFound as error:
+            return _Hindrance(error.detail, later)
+        words = hindrance(issuer, order.state)
+        if words is not None or issuer.connector is None:
+            return _Hindrance(words or "this issuer cannot issue", later)
+        is_lookup = issuer.connector.recovery is Recovery.LOOKUP
+        if order.state is OrderState.SUBMITTING and not is_lookup:
+            return None  # what becomes of it is decided without the CA
+        return self._left_alone(order, later)
 
-        def write(transaction: Transaction) -> None:
-            if not store_order(transaction, after, release=release):
-                raise TakenOver
+    def _left_alone(self, order: OrderRecord, later: int) -> _Hindrance | None:
+        """The issuer's condition, where it keeps this order from being asked for."""
+        condition = self.conditions.standing(order.issuer_id)
+        if condition is None:
+            return None
+        if condition.state is ConditionState.OPEN:
+            return _Hindrance(condition.problem, later, condition)
+        if order.state is not OrderState.READY or condition.due_at is None:
+            return None
+        spread = outcomes.QUOTA_SPREAD * self.schedule.scale * _jitter()
+        return _Hindrance(condition.problem, condition.due_at + round(spread * 1000), condition)
 
-        await self.database.write(write)
-        return after
+    def _in(self, seconds: float) -> int:
+        return self.clock.now_ms() + round(seconds * 1000)
+
+    async def _postpone(self, order: OrderRecord, hindered: _Hindrance) -> OrderRecord:
+        """Look at the order later: nobody is asked now."""
+        now = self.clock.now_ms()
+        age = (now - (order.accepted_at or now)) / 1000
+        if order.state is OrderState.PENDING and self.schedule.is_too_old(age):
+            decision = Decision(OrderState.EXPIRED, None, counted=False, failures=order.failures)
+            given_up = StepResult(
+                "poll", Outcome.UNAVAILABLE, decision, now, detail=hindered.problem
+            )
+            return await self.recording.record(order, None, given_up)
+        if order.state is OrderState.SUBMITTING and order.unknown_since is None:
+            order = replace(order, unknown_since=order.updated_at)
+        postponed = replace(order, due_at=hindered.until, problem=hindered.problem)
+        if hindered.condition is not None:
+            return await self.recording.put_off(postponed, hindered.condition)
+        return await self.recording.store(postponed)
 
 
-async def _ask(
-    connector: Connector, request: IssuanceRequest, order: OrderRecord, action: Action
+def schedule_for(schedule: PollSchedule, connector: Connector | None) -> PollSchedule:
+    """The schedule with the length of a burst that the issuer's settings give."""
+    if isinstance(connector, Polls):
+        return replace(schedule, max_wait=connector.poll_max_wait)
+    return schedule
+
+
+def hindrance(issuer: Issuer, state: OrderState) -> str | None:
+    """Why nothing is asked for at an issuer, None where it is.
+
+    About what a CA has, it is asked while the issuer is disabled or archived, too.
+    """
+    if issuer.connector is None:
+        return f"this issuer cannot issue: {issuer.problem}"
+    if state is not OrderState.READY:
+        return None
+    if issuer.record.archived_at is not None:
+        return "the issuer is archived"
+    return None if issuer.record.enabled else "the issuer is disabled"
+
+
+def _jitter() -> float:
+    return random.random()  # noqa: S311 - spreads load, protects nothing
+
+
+async def _asked(
+    connector: Connector,
+    request: IssuanceRequest,
+    order: OrderRecord,
+    action: Action,
+    replaced: Replaced | None,
 ) -> Answer:
     match action:
+        case "submit" if replaced is not None and isinstance(connector, Renews):
+            return await connector.renew(request, replaced)
         case "submit":
             return await connector.issue(request)
-        case "poll" if isinstance(connector, Polls) and order.reference is not None:
-            return await connector.poll(request, order.reference)
-        case "lookup" if isinstance(connector, Lookup):
-            return await connector.lookup(request)
-        case _:
-            raise Misconfigured(f"this type of issuer cannot {action}")
+        case "poll":
+            if isinstance(connector, Polls) and order.reference is not None:
+                return await connector.poll(request, order.reference)
+            raise BadAnswer("this type of issuer cannot be asked about a pending order")
+        case "lookup":
+            if isinstance(connector, Lookup):
+                return await connector.lookup(request)
+            raise Refused("this type of issuer cannot look for an order")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from certctl.storage.bulk_revocations import (
 )
 from certctl.storage.database import Duplicate
 from certctl.storage.revocations import count_by_state, revoked_among
+from certctl.storage.scopes import scope_values
 from certctl.storage.versions import valid_versions
 
 if TYPE_CHECKING:
@@ -62,10 +63,14 @@ class BulkRevocations:
         self._scheduler = scheduler
 
     async def preview(
-        self, wanted: RevocationFilter, *, limit: int, before: str | None
+        self, actor: Actor, wanted: RevocationFilter, *, limit: int, before: str | None
     ) -> tuple[list[CertificateLine], int]:
-        """What a filter finds now, newest first, and how many in all; nothing is changed."""
+        """What a filter finds now, newest first, and how many in all; nothing is changed.
+
+        Nothing beyond the caller's scope is found, nor counted.
+        """
         now = self._clock.now_ms()
+        wanted = replace(wanted, scope=actor.scope)
 
         def load(connection: Connection) -> tuple[list[CertificateLine], int]:
             lines = list_fitting(connection, wanted, now_ms=now, limit=limit, before=before)
@@ -76,7 +81,11 @@ class BulkRevocations:
     async def start(
         self, actor: Actor, wanted: RevocationFilter, reason: RevocationReason, expected: int
     ) -> Progress:
-        """Revoke what a filter finds; raises Conflict when that is another number than expected."""
+        """Revoke what a filter finds within the caller's scope.
+
+        Raises Conflict when that is another number than expected.
+        """
+        wanted = replace(wanted, scope=actor.scope)
         self._check_hold(wanted, reason)
         now = self._clock.now_ms()
         bulk_id = new_id("bulk", now)
@@ -107,7 +116,13 @@ class BulkRevocations:
                 updated_at=now,
             )
             insert_bulk(transaction, record)
-            detail = {"reason": reason.value, "total": total}
+            detail: dict[str, Any] = {
+                "filter": _told(wanted),
+                "reason": reason.value,
+                "total": total,
+            }
+            if wanted.scope is not None:
+                detail["scope"] = scope_values(wanted.scope)
             transaction.audit(_event(record, actor.id, "bulk_revocation.started", now, detail))
             return record
 
@@ -121,16 +136,20 @@ class BulkRevocations:
         def load(connection: Connection) -> Progress:
             record = get_bulk(connection, bulk_id)
             if record is None:
-                raise _not_found()
+                raise bulk_not_found()
             return record, count_by_state(connection, [bulk_id])[bulk_id]
 
         return await self._database.read(load)
 
-    async def list(self, *, limit: int, before: str | None) -> Sequence[Progress]:
-        """Those with ids below `before`, newest first."""
+    async def list(self, actor: Actor, *, limit: int, before: str | None) -> Sequence[Progress]:
+        """Those with ids below `before`, newest first; with a scope, those that the caller began.
+
+        Others may have found what is out of it, and their numbers would tell.
+        """
+        started_by = None if actor.scope is None else actor.id
 
         def load(connection: Connection) -> Sequence[Progress]:
-            records = list_bulk(connection, limit=limit, before=before)
+            records = list_bulk(connection, limit=limit, before=before, started_by=started_by)
             counts = count_by_state(connection, [record.id for record in records])
             return [(record, counts[record.id]) for record in records]
 
@@ -143,7 +162,7 @@ class BulkRevocations:
         def write(transaction: Transaction) -> None:
             record = get_bulk(transaction.connection, bulk_id)
             if record is None:
-                raise _not_found()
+                raise bulk_not_found()
             if record.state is BulkState.CANCELLED:
                 return
             if not cancel_bulk(transaction, bulk_id, now):
@@ -152,7 +171,8 @@ class BulkRevocations:
                     "it is done: there is nothing left to stop",
                     hint="a revocation cannot be taken back; a hold can, one by one",
                 )
-            transaction.audit(_event(record, actor.id, "bulk_revocation.cancelled", now, {}))
+            detail = {"done": record.done, "total": record.total}
+            transaction.audit(_event(record, actor.id, "bulk_revocation.cancelled", now, detail))
 
         await self._database.write(write)
         return await self.get(bulk_id)
@@ -161,7 +181,10 @@ class BulkRevocations:
         if reason is not RevocationReason.CERTIFICATE_HOLD:
             return
         for issuer in self._catalog.issuers():
-            meant = wanted.issuer_id in {None, issuer.record.id}
+            issuer_id = issuer.record.id
+            meant = wanted.issuer_id in {None, issuer_id} and (
+                wanted.scope is None or wanted.scope.admits_issuer(issuer_id)
+            )
             if meant and (issuer.connector is None or not issuer.connector.abilities.hold):
                 raise InvalidInput(
                     "hold-not-supported",
@@ -246,13 +269,19 @@ def _store(transaction: Transaction, record: BulkRecord) -> None:
     store_bulk(transaction, record)
 
 
+def _told(wanted: RevocationFilter) -> dict[str, Any]:
+    told = asdict(replace(wanted, scope=None))
+    return {name: value for name, value in told.items() if value not in {None, False}}
+
+
 def _event(
     record: BulkRecord, actor: str, action: str, now_ms: int, detail: dict[str, Any]
 ) -> AuditEvent:
     return AuditEvent(now_ms, actor, action, "bulk_revocation", record.id, detail)
 
 
-def _not_found() -> NotFound:
+def bulk_not_found() -> NotFound:
+    """There is no bulk revocation of that id."""
     return NotFound(
         "bulk-revocation-not-found",
         "there is no bulk revocation of that id",

@@ -10,20 +10,21 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
-from pydantic import ValidationError
 
-from certctl.connectors.contract import ConnectorContext
-from certctl.connectors.errors import IssuerError, Misconfigured
 from certctl.connectors.registry import connector_type
+from certctl.connectors.transport import Transports
 from certctl.domain.errors import CertctlError, InvalidInput, NotFound, Unavailable
+from certctl.lifecycle.building import BUILD_SECONDS, Builder
+from certctl.lifecycle.live_issuers import RETRY_SECONDS, Issuer, LiveIssuers
 from certctl.storage.api_keys import ApiKeyRecord, list_api_keys
+from certctl.storage.conditions import ConditionRecord, list_conditions
+from certctl.storage.issuer_checks import CheckRecord, list_checks
 from certctl.storage.issuers import IssuerRecord, list_issuers
 from certctl.storage.notifications import Notifications
 from certctl.storage.profiles import ProfileRecord, list_profiles
-from certctl.storage.sealed_values import StoredState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from certctl.domain.clock import Clock
     from certctl.domain.profiles import Profile
     from certctl.storage.database import Connection, Database
+
+__all__ = ["Catalog", "Issuer", "pause"]
 
 log = structlog.get_logger(__name__)
 
@@ -44,19 +47,21 @@ _IN_STEP_SECONDS = 2.0
 _CATCH_UP_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Issuer:
-    """An issuer as this process holds it: its connector, or why there is none."""
+class _Loaded(NamedTuple):
+    """What a look reads."""
 
-    record: IssuerRecord
-    connector: Connector | None
-    problem: str | None
+    issuers: list[IssuerRecord]
+    profiles: list[ProfileRecord]
+    api_keys: list[ApiKeyRecord]
+    conditions: dict[str, ConditionRecord]
+    checks: dict[str, CheckRecord]
 
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     counter: int = -1
-    issuers: dict[str, Issuer] = field(default_factory=dict)
+    conditions: dict[str, ConditionRecord] = field(default_factory=dict)
+    checks: dict[str, CheckRecord] = field(default_factory=dict)
     profiles: dict[str, ProfileRecord] = field(default_factory=dict)
     api_keys: dict[str, ApiKeyRecord] = field(default_factory=dict)
 
@@ -64,8 +69,11 @@ class _Snapshot:
 class Catalog:
     """Issuers, profiles and API keys in memory, following the database.
 
+    `transports` are the process's connections to CAs, which outlive every change of an issuer.
     `status_url` is the public address of the status listener, which goes into certificates.
     `listen_url` is the PostgreSQL address that `watch` listens at for notifications.
+    A factory may take `build_seconds`; what could not be built is tried again after
+    `retry_seconds`.
     """
 
     def __init__(
@@ -74,13 +82,24 @@ class Catalog:
         clock: Clock,
         find_type: Callable[[str], ConnectorType] = connector_type,
         *,
+        transports: Transports | None = None,
         status_url: str | None = None,
         listen_url: str | None = None,
+        build_seconds: float = BUILD_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
+        builder = Builder(
+            database,
+            clock,
+            find_type,
+            Transports() if transports is None else transports,
+            status_url,
+            build_seconds,
+        )
+        #: The connectors, each in its place.
+        self.live = LiveIssuers(builder, self._tell)
         self._database = database
-        self._clock = clock
-        self._find_type = find_type
-        self._status_url = status_url
+        self._retry_seconds = retry_seconds
         self._snapshot = _Snapshot()
         self._subscribers: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
@@ -94,10 +113,10 @@ class Catalog:
 
     def issuers(self) -> list[Issuer]:
         """Every issuer, by id."""
-        return list(self._snapshot.issuers.values())
+        return self.live.issuers()
 
     def profiles(self) -> list[ProfileRecord]:
-        """Every profile, by id."""
+        """Every profile, by id, the archived ones too."""
         return list(self._snapshot.profiles.values())
 
     def api_key(self, key_id: str) -> ApiKeyRecord | None:
@@ -106,39 +125,56 @@ class Catalog:
 
     def issuer(self, issuer_id: str) -> Issuer:
         """The issuer of that id; NotFound if there is none."""
-        try:
-            return self._snapshot.issuers[issuer_id]
-        except KeyError:
-            raise NotFound(
-                "issuer-not-found",
-                "there is no issuer of that id",
-                field="issuer_id",
-                hint="list the issuers: GET /api/v1/issuers, or `certctl issuers`",
-            ) from None
+        found = self.live.get(issuer_id)
+        if found is None:
+            raise issuer_not_found()
+        return found
+
+    def knows(self, issuer_id: str, profile_id: str) -> bool:
+        """Whether this process has heard of both."""
+        return self.live.get(issuer_id) is not None and profile_id in self._snapshot.profiles
+
+    def connector(self, issuer_id: str) -> Connector | None:
+        """The connector of that issuer; None where it is broken, or this process knows none."""
+        found = self.live.get(issuer_id)
+        return None if found is None else found.connector
+
+    def condition(self, issuer_id: str) -> ConditionRecord | None:
+        """Why that issuer's CA is left alone for now; None when it is not."""
+        return self._snapshot.conditions.get(issuer_id)
+
+    def conditions(self) -> list[ConditionRecord]:
+        """The condition of every issuer that has one."""
+        return list(self._snapshot.conditions.values())
+
+    def check(self, issuer_id: str) -> CheckRecord | None:
+        """What came of the last time that somebody tested that issuer."""
+        return self._snapshot.checks.get(issuer_id)
 
     def profile(self, profile_id: str) -> ProfileRecord:
         """The profile of that id; NotFound if there is none."""
         try:
             return self._snapshot.profiles[profile_id]
         except KeyError:
-            raise NotFound(
-                "profile-not-found",
-                "there is no profile of that id",
-                field="profile_id",
-                hint="list the profiles: GET /api/v1/profiles, or `certctl profiles`",
-            ) from None
+            raise profile_not_found() from None
 
     def usable_issuer(self, issuer_id: str) -> tuple[IssuerRecord, Connector]:
         """An issuer that can take an order now, with its connector.
 
-        Raises InvalidInput where there is none or it is disabled, Unavailable where it is broken.
+        Raises InvalidInput where there is none or it is disabled or archived, Unavailable where it
+        is broken.
         """
         try:
             issuer = self.issuer(issuer_id)
         except NotFound as error:
+            raise error.as_input() from None
+        if issuer.record.archived_at is not None:
             raise InvalidInput(
-                error.code, error.detail, field=error.field, hint=error.hint
-            ) from None
+                "issuer-archived",
+                "this issuer is archived",
+                field="issuer_id",
+                hint="choose another issuer",
+            )
         if not issuer.record.enabled:
             raise InvalidInput(
                 "issuer-disabled",
@@ -161,9 +197,14 @@ class Catalog:
         try:
             found = self.profile(profile_id)
         except NotFound as error:
+            raise error.as_input() from None
+        if found.archived_at is not None:
             raise InvalidInput(
-                error.code, error.detail, field=error.field, hint=error.hint
-            ) from None
+                "profile-archived",
+                "this profile is archived",
+                field="profile_id",
+                hint="choose another profile",
+            )
         if not found.enabled:
             raise InvalidInput(
                 "profile-disabled",
@@ -239,15 +280,14 @@ class Catalog:
         counter = await self._database.change_counter()
         if counter != self._snapshot.counter:
             self._tell()  # before the rows, which may take a while
-            issuers, profiles, api_keys = await self._database.read(self._load)
+            loaded = await self._database.read(self._load)
+            await self.live.take(loaded.issuers)
             self._snapshot = _Snapshot(
                 counter=counter,
-                issuers={
-                    record.id: await self._issuer(record, self._snapshot.issuers.get(record.id))
-                    for record in issuers
-                },
-                profiles={record.profile.id: record for record in profiles},
-                api_keys={record.id: record for record in api_keys},
+                conditions=loaded.conditions,
+                checks=loaded.checks,
+                profiles={record.profile.id: record for record in loaded.profiles},
+                api_keys={record.id: record for record in loaded.api_keys},
             )
             self._tell()
         self._looked_at = begun
@@ -256,46 +296,22 @@ class Catalog:
         for heard in self._subscribers:
             heard()
 
-    def _load(
-        self, connection: Connection
-    ) -> tuple[list[IssuerRecord], list[ProfileRecord], list[ApiKeyRecord]]:
-        return (
-            list_issuers(connection, self._database.keyring),
-            list_profiles(connection),
-            list_api_keys(connection),
+    def _load(self, connection: Connection) -> _Loaded:
+        return _Loaded(
+            issuers=list_issuers(connection, self._database.keyring),
+            profiles=list_profiles(connection),
+            api_keys=list_api_keys(connection),
+            conditions=list_conditions(connection),
+            checks=list_checks(connection),
         )
-
-    async def _issuer(self, record: IssuerRecord, before: Issuer | None) -> Issuer:
-        if before is not None and before.record.revision == record.revision:
-            return before
-        try:  # a disabled one too: relying parties still ask about what it issued
-            connector = await self._build(record)
-        except IssuerError as error:
-            log.error("issuer not ready", issuer=record.id, problem=error.detail)
-            # Settings that do not work leave the connector of the earlier revision at work.
-            return Issuer(record, before.connector if before else None, error.detail)
-        return Issuer(record, connector, None)
-
-    async def _build(self, record: IssuerRecord) -> Connector:
-        kind = self._find_type(record.type)
-        try:
-            config = kind.config(**record.config, **record.secrets)
-        except ValidationError as error:
-            raise Misconfigured(describe_validation(error)) from None
-        context = ConnectorContext(
-            issuer_id=record.id,
-            clock=self._clock,
-            state=StoredState(self._database, record.id),
-            status_url=self._status_url,
-        )
-        return await kind.factory(config, context)
 
     async def watch(self, stopping: asyncio.Event) -> None:
-        """Follow the changes counter until `stopping` is set."""
+        """Follow the changes counter, and mend what is broken, until `stopping` is set."""
         async with asyncio.TaskGroup() as tasks:
             if self._notifications is not None:
                 tasks.create_task(self._notifications.run(stopping))
             tasks.create_task(self._follow(stopping))
+            tasks.create_task(self._mend(stopping))
 
     async def _follow(self, stopping: asyncio.Event) -> None:
         stop = asyncio.create_task(stopping.wait())
@@ -312,6 +328,32 @@ class Catalog:
         finally:
             stop.cancel()
 
+    async def _mend(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            await pause(stopping, self._retry_seconds)
+            if not stopping.is_set():
+                await self.live.mend()
+
+
+def issuer_not_found() -> NotFound:
+    """There is no issuer of that id."""
+    return NotFound(
+        "issuer-not-found",
+        "there is no issuer of that id",
+        field="issuer_id",
+        hint="list the issuers: GET /api/v1/issuers, or `certctl issuers`",
+    )
+
+
+def profile_not_found() -> NotFound:
+    """There is no profile of that id."""
+    return NotFound(
+        "profile-not-found",
+        "there is no profile of that id",
+        field="profile_id",
+        hint="list the profiles: GET /api/v1/profiles, or `certctl profiles`",
+    )
+
 
 def _retrieve(look: asyncio.Task[None]) -> None:
     """Take note of how a look ended, which may be that all who waited for it have gone."""
@@ -326,19 +368,3 @@ async def pause(until: asyncio.Event, seconds: float) -> None:
             await until.wait()
     except TimeoutError:
         return
-
-
-def describe_validation(error: ValidationError, prefix: str | None = None) -> str:
-    """The faults of a connector's settings in words, without the values.
-
-    With a prefix the settings are named as the environment variables that they came from.
-    """
-    faults = error.errors(include_input=False, include_url=False, include_context=False)
-    words = []
-    for fault in faults:
-        where = ".".join(map(str, fault["loc"]))
-        if where and prefix is not None:
-            where = prefix + where.upper()
-        message = fault["msg"].removeprefix("Value error, ")
-        words.append(f"{where}: {message}" if where else message)
-    return "; ".join(words)

@@ -94,7 +94,7 @@ class Crls:
         now = self._clock.now_ms()
         again_at = now + CRL_DELAY_MS
         try:
-            connector = self._connector(claimed.issuer_id)
+            connector = await self._connector_now(claimed.issuer_id)
             if connector is None:
                 after = replace(claimed, due_at=None, problem=None, updated_at=now)
                 await self._database.write(
@@ -149,12 +149,19 @@ class Crls:
         self._generation += 1
         self._kept.clear()
 
+    async def _connector_now(self, issuer_id: str) -> SignsStatus | None:
+        try:
+            self._catalog.issuer(issuer_id)
+        except NotFound:  # another process has just made it
+            await self._catalog.refresh()
+        return self._connector(issuer_id)
+
     def _connector(self, issuer_id: str) -> SignsStatus | None:
         """Who signs; None for an issuer that signs no CRLs (any more)."""
         try:
             issuer = self._catalog.issuer(issuer_id)
-        except NotFound:  # another process has just made it
-            raise Misconfigured("this process does not know the issuer yet") from None
+        except NotFound:  # deleted since the row was claimed
+            raise Misconfigured("there is no such issuer any more") from None
         if issuer.connector is None:
             raise Misconfigured(f"the issuer's settings do not work: {issuer.problem}")
         return issuer.connector if _signs_crls(issuer.connector) else None

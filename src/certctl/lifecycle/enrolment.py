@@ -8,18 +8,22 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from certctl.domain.audit import AuditEvent
+from certctl.domain.errors import Conflict
 from certctl.domain.ids import new_id, sibling_id
 from certctl.domain.names import parse_names
 from certctl.domain.orders import OrderState, Recovery
-from certctl.domain.profiles import check_profile_fits
+from certctl.domain.profiles import check_issuer, check_profile_fits
 from certctl.domain.renewal import renewal_time
 from certctl.domain.requests import settle_names
 from certctl.lifecycle.idempotency import Enrolled, IdempotencyKey, once
 from certctl.lifecycle.issuance import check_csr, issuance_request, issue_now
+from certctl.lifecycle.permissions import check_chosen, check_names
 from certctl.lifecycle.requests import encode_request
 from certctl.lifecycle.versions import version_record
+from certctl.pki.key_signatures import parse_key_signature
 from certctl.pki.requests import parse_request
 from certctl.storage.certificates import CertificateRecord, certificate_rows
+from certctl.storage.database import Duplicate
 from certctl.storage.orders import OrderRecord, order_row
 from certctl.storage.versions import VersionRecord, version_rows
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from certctl.lifecycle.access import Actor
     from certctl.lifecycle.catalog import Catalog
     from certctl.lifecycle.scheduler import Scheduler
+    from certctl.lifecycle.tally import Tally
     from certctl.storage.database import Database
 
 
@@ -43,10 +48,11 @@ class EnrolmentRequest:
     names: tuple[str, ...] | None = None
     validity_days: int | None = None
     owner: str | None = None
+    key_signature: str | None = None
 
     def fingerprint(self) -> str:
         """SHA-256 that is equal for equal requests."""
-        fields = (
+        fields: tuple[object, ...] = (
             self.issuer_id,
             self.profile_id,
             self.csr,
@@ -54,6 +60,8 @@ class EnrolmentRequest:
             self.validity_days,
             self.owner,
         )
+        if self.key_signature is not None:  # else it is the hash that earlier versions stored
+            fields += (self.key_signature,)
         return hashlib.sha256(repr(fields).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -61,8 +69,14 @@ class Enrolment:
     """Takes requests for certificates."""
 
     def __init__(
-        self, database: Database, catalog: Catalog, clock: Clock, scheduler: Scheduler
+        self,
+        database: Database,
+        catalog: Catalog,
+        clock: Clock,
+        scheduler: Scheduler,
+        tally: Tally,
     ) -> None:
+        self._tally = tally
         self._database = database
         self._catalog = catalog
         self._clock = clock
@@ -75,7 +89,8 @@ class Enrolment:
 
         With an `idempotency_key` that this actor used in the last 24 hours, the order made then is
         answered in its present state; for another request the key is InvalidInput. Raises
-        InvalidInput, Refused (our own CA said no) or Unavailable; nothing is stored then.
+        InvalidInput, Forbidden (names out of scope), Refused (our own CA said no) or Unavailable;
+        nothing is stored then.
         """
         key = None
         if idempotency_key is not None:
@@ -87,11 +102,16 @@ class Enrolment:
     async def _enrol(
         self, actor: Actor, request: EnrolmentRequest, key: IdempotencyKey | None
     ) -> Enrolled:
+        check_chosen(actor, request.issuer_id, request.profile_id)
+        if not self._catalog.knows(request.issuer_id, request.profile_id):
+            await self._catalog.refresh()  # another process may have made it just now
         issuer, connector = self._catalog.usable_issuer(request.issuer_id)
         profile = self._catalog.usable_profile(request.profile_id)
         now = self._clock.now_ms()
         order_id = new_id("ord", now)
-        issuance = _settle(request, profile, connector.abilities, order_id, now)
+        issuance = _settle(
+            actor, request, profile, connector.abilities, order_id=order_id, now_ms=now
+        )
         certificate_id = sibling_id("cert", order_id)
         version: VersionRecord | None = None
         renew_at: int | None = None
@@ -152,7 +172,13 @@ class Enrolment:
                 "serial": version.serial,
             },
         )
-        await self._database.append(rows, (event,))
+        try:
+            await self._database.append(rows, (event,))
+        except Duplicate as error:
+            if error.is_of_reference:
+                raise _gone_meanwhile() from None
+            raise
+        self._tally.order(issuer.id, None, order.state)
         if version is None:
             self._scheduler.wake()
         certificate = CertificateRecord(
@@ -173,21 +199,43 @@ class Enrolment:
         return Enrolled(certificate, order_id, order.state)
 
 
+def _gone_meanwhile() -> Conflict:
+    return Conflict(
+        "issuer-or-profile-gone",
+        "the issuer or the profile was deleted in this moment: nothing was stored",
+        hint="choose another one: GET /api/v1/issuers, GET /api/v1/profiles",
+    )
+
+
 def _settle(
-    request: EnrolmentRequest, profile: Profile, abilities: Abilities, order_id: str, now_ms: int
+    actor: Actor,
+    request: EnrolmentRequest,
+    profile: Profile,
+    abilities: Abilities,
+    *,
+    order_id: str,
+    now_ms: int,
 ) -> IssuanceRequest:
-    """Hold a request against the profile and the connector; raises InvalidInput."""
+    """Hold a request against the caller's scope, the profile and the connector.
+
+    Raises Forbidden, InvalidInput.
+    """
+    check_issuer(profile, request.issuer_id)
     check_profile_fits(profile, abilities)
     csr = parse_request(request.csr)
     check_csr(profile, abilities, csr)
+    signature = request.key_signature
     listed = None if request.names is None else parse_names(request.names)
+    names = settle_names(csr.names, csr.common_name, listed)
+    check_names(actor, names, csr.common_name)
     return issuance_request(
         profile,
         abilities,
         csr,
         order_id=order_id,
-        names=settle_names(csr.names, csr.common_name, listed),
+        names=names,
         common_name=csr.common_name,
         validity_days=request.validity_days,
         now_ms=now_ms,
+        key_signature=None if signature is None else parse_key_signature(signature, csr),
     )

@@ -13,13 +13,13 @@ from certctl.domain import errors
 from certctl.domain.orders import IDEMPOTENCY_MS, OrderState
 from certctl.storage.certificates import CertificateRecord, get_certificate
 from certctl.storage.database import Duplicate
-from certctl.storage.orders import (
+from certctl.storage.idempotency import (
     IdempotencyRecord,
     find_idempotency_key,
     forget_idempotency_keys,
-    get_order,
     idempotency_row,
 )
+from certctl.storage.orders import get_order
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -38,6 +38,7 @@ def issuance_request(
     common_name: str | None,
     validity_days: int | None,
     now_ms: int,
+    key_signature: bytes | None = None,
 ) -> IssuanceRequest:
     """What the connector is asked for; raises InvalidInput where names or lifetime do not fit."""
     check_names(profile, abilities, names, common_name)
@@ -49,6 +50,7 @@ def issuance_request(
         usages=profile.usages,
         validity=validity_for(profile, abilities, validity_days, now_ms),
         must_staple=profile.must_staple,
+        key_signature=key_signature,
     )
 
 

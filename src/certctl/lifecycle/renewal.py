@@ -14,17 +14,18 @@ from certctl.domain.errors import Conflict, InvalidInput
 from certctl.domain.ids import new_id
 from certctl.domain.names import decode_stored
 from certctl.domain.orders import OrderState, Recovery
-from certctl.domain.profiles import check_profile_fits
+from certctl.domain.profiles import check_issuer, check_names, check_profile_fits
 from certctl.domain.renewal import renewal_time
 from certctl.domain.requests import settle_names
 from certctl.domain.revocations import RevocationReason
 from certctl.lifecycle.idempotency import Enrolled, IdempotencyKey, load_enrolled, once
 from certctl.lifecycle.issuance import check_csr, issuance_request, issue_now
-from certctl.lifecycle.requests import encode_request
+from certctl.lifecycle.requests import decode_request, encode_request
 from certctl.lifecycle.revocations import certificate_not_found
 from certctl.lifecycle.versions import version_record
+from certctl.pki.key_signatures import parse_key_signature
 from certctl.pki.keys import spki_of
-from certctl.pki.requests import load_request, parse_request
+from certctl.pki.requests import parse_request
 from certctl.storage.certificates import (
     CertificateRecord,
     add_version,
@@ -35,10 +36,9 @@ from certctl.storage.database import Duplicate
 from certctl.storage.orders import (
     SECOND_OPEN_ORDER,
     OrderRecord,
-    csr_of_version,
     insert_order,
-    insert_row,
     open_order_of,
+    order_of_version,
     supply_csr,
 )
 from certctl.storage.versions import VersionRecord, list_versions
@@ -46,10 +46,12 @@ from certctl.storage.versions import VersionRecord, list_versions
 if TYPE_CHECKING:
     from certctl.connectors.contract import IssuanceRequest
     from certctl.domain.clock import Clock
+    from certctl.domain.names import Name
     from certctl.domain.profiles import Abilities, Profile
     from certctl.lifecycle.access import Actor
     from certctl.lifecycle.catalog import Catalog
     from certctl.lifecycle.scheduler import Scheduler
+    from certctl.lifecycle.tally import Tally
     from certctl.pki.requests import CertificateRequest
     from certctl.storage.database import Connection, Database, Transaction
 
@@ -59,15 +61,26 @@ _MOST_VERSIONS = 1000
 
 @dataclass(frozen=True, slots=True)
 class RenewalRequest:
-    """What a client asks for, as it came. Without a CSR the newest version's is used again."""
+    """What a client asks for, as it came.
+
+    Without a CSR the newest version's is used again, with the key signature that came with it.
+    """
 
     certificate_id: str
     csr: str | None = None
     validity_days: int | None = None
+    key_signature: str | None = None
 
     def fingerprint(self) -> str:
         """SHA-256 that is equal for equal requests."""
-        fields = ("renew", self.certificate_id, self.csr, self.validity_days)
+        fields: tuple[object, ...] = (
+            "renew",
+            self.certificate_id,
+            self.csr,
+            self.validity_days,
+        )
+        if self.key_signature is not None:  # else it is the hash that earlier versions stored
+            fields += (self.key_signature,)
         return hashlib.sha256(repr(fields).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -78,16 +91,30 @@ class _Present:
     certificate: CertificateRecord
     newest: VersionRecord
     versions: list[VersionRecord]
-    stored_csr: bytes | None
+    made_by: OrderRecord | None
     open_order: OrderRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """A CSR, and the signature over its bare public key where there is one."""
+
+    csr: CertificateRequest
+    key_signature: bytes | None
 
 
 class Renewal:
     """Takes requests for the next version of a certificate."""
 
     def __init__(
-        self, database: Database, catalog: Catalog, clock: Clock, scheduler: Scheduler
+        self,
+        database: Database,
+        catalog: Catalog,
+        clock: Clock,
+        scheduler: Scheduler,
+        tally: Tally,
     ) -> None:
+        self._tally = tally
         self._database = database
         self._catalog = catalog
         self._clock = clock
@@ -113,6 +140,8 @@ class Renewal:
     async def _renew(
         self, actor: Actor, request: RenewalRequest, key: IdempotencyKey | None
     ) -> Enrolled:
+        if request.key_signature is not None and request.csr is None:
+            raise _signature_alone()
         present = await self._database.read(partial(_load, certificate_id=request.certificate_id))
         certificate = present.certificate
         waiting = present.open_order
@@ -122,11 +151,15 @@ class Renewal:
             raise _order_open(waiting)
         _, connector = self._catalog.usable_issuer(certificate.issuer_id)
         profile = self._catalog.usable_profile(certificate.profile_id)
+        check_issuer(profile, certificate.issuer_id)
         check_profile_fits(profile, connector.abilities)
         now = self._clock.now_ms()
         order_id = new_id("ord", now) if waiting is None else waiting.id
-        csr = self._csr(request, profile, present)
-        if csr is None:
+        proof = self._proof(request, profile, present)
+        if proof is None:
+            # Names that the profile does not allow any more are not mended by a CSR to wait for.
+            names = _names_of(certificate)
+            check_names(profile, connector.abilities, names, certificate.common_name)
             order = _order(order_id, certificate, now, request)
             return await self._store(actor, order, None, present, key)
         days = request.validity_days
@@ -134,7 +167,7 @@ class Renewal:
             days = waiting.request["validity_days"]
         issuance = _settle(
             certificate,
-            csr,
+            proof,
             profile,
             connector.abilities,
             order_id=order_id,
@@ -154,19 +187,19 @@ class Renewal:
             order = replace(order, state=OrderState.ISSUED, version_id=version.id, due_at=None)
         return await self._store(actor, order, version, present, key)
 
-    def _csr(
-        self, request: RenewalRequest, profile: Profile, present: _Present
-    ) -> CertificateRequest | None:
-        """The CSR to use, None to wait for one; raises InvalidInput for a key not to be used."""
+    def _proof(self, request: RenewalRequest, profile: Profile, present: _Present) -> _Proof | None:
+        """What to use, None to wait for it; raises InvalidInput for a key not to be used."""
         if request.csr is not None:
             csr = parse_request(request.csr)
-            _check_new_key(csr, profile, present.versions)
-            return csr
-        if profile.new_key_on_renewal or present.stored_csr is None:
+            text = request.key_signature
+            proof = _Proof(csr, None if text is None else parse_key_signature(text, csr))
+        elif profile.new_key_on_renewal or present.made_by is None or present.made_by.csr is None:
             return None
-        csr = load_request(present.stored_csr)
-        _check_new_key(csr, profile, present.versions)
-        return csr
+        else:
+            stored = decode_request(present.made_by)
+            proof = _Proof(stored.csr, stored.key_signature)
+        _check_new_key(proof.csr, profile, present.versions)
+        return proof
 
     async def _store(
         self,
@@ -195,7 +228,7 @@ class Renewal:
                 )
                 add_version(transaction, version, renew_at, now)
             if key is not None:
-                insert_row(transaction, key.row(order.id, now))
+                transaction.insert([key.row(order.id, now)])
             transaction.audit(_event(actor, order, version))
             return load_enrolled(transaction.connection, order.id)
 
@@ -205,6 +238,7 @@ class Renewal:
             if error.constraint != SECOND_OPEN_ORDER:
                 raise
             raise _changed_meanwhile() from None
+        self._tally.order(order.issuer_id, None, order.state)
         if order.due_at is not None:
             self._scheduler.wake()
         return enrolled
@@ -231,7 +265,7 @@ def _load(connection: Connection, certificate_id: str) -> _Present:
         certificate,
         newest,
         list_versions(connection, certificate_id, limit=_MOST_VERSIONS),
-        csr_of_version(connection, certificate_id, newest.id),
+        order_of_version(connection, certificate_id, newest.id),
         open_order_of(connection, certificate_id),
     )
 
@@ -263,7 +297,7 @@ def _check_new_key(
 
 def _settle(
     certificate: CertificateRecord,
-    csr: CertificateRequest,
+    proof: _Proof,
     profile: Profile,
     abilities: Abilities,
     *,
@@ -272,8 +306,9 @@ def _settle(
     now_ms: int,
 ) -> IssuanceRequest:
     """Hold the renewal against profile and connector; its names are the certificate's."""
+    csr = proof.csr
     check_csr(profile, abilities, csr)
-    names = tuple(decode_stored(text) for text in certificate.names)
+    names = _names_of(certificate)
     if csr.common_name not in {None, certificate.common_name}:
         raise _names_differ()
     try:
@@ -289,7 +324,12 @@ def _settle(
         common_name=certificate.common_name,
         validity_days=validity_days,
         now_ms=now_ms,
+        key_signature=proof.key_signature,
     )
+
+
+def _names_of(certificate: CertificateRecord) -> tuple[Name, ...]:
+    return tuple(decode_stored(text) for text in certificate.names)
 
 
 def _order(
@@ -354,6 +394,15 @@ def _changed_meanwhile() -> Conflict:
         "certificate-changed",
         "the certificate was renewed or revoked at the same moment by somebody else",
         hint="look at it, then try again",
+    )
+
+
+def _signature_alone() -> InvalidInput:
+    return InvalidInput(
+        "key-signature-without-csr",
+        "a signature over the public key came without the CSR of that key",
+        field="key_signature",
+        hint="send both, or neither: then the newest version's are used again",
     )
 
 

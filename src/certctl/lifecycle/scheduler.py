@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,19 @@ import structlog
 
 from certctl.domain.errors import CertctlError
 from certctl.domain.ids import new_id
+from certctl.domain.limits import share
 from certctl.domain.orders import IDEMPOTENCY_MS
 from certctl.lifecycle.catalog import pause
+from certctl.lifecycle.limits import Limits
+from certctl.storage.conditions import ConditionState
+from certctl.storage.idempotency import forget_idempotency_keys
 from certctl.storage.leases import TakenOver
-from certctl.storage.orders import forget_idempotency_keys
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from certctl.domain.clock import Clock
+    from certctl.lifecycle.catalog import Catalog
     from certctl.storage.database import Connection, Database, SqlRow, Transaction
     from certctl.storage.leases import Leases
 
@@ -28,6 +33,10 @@ log = structlog.get_logger(__name__)
 
 IDLE_SECONDS = 1.0
 LEASE_SECONDS = 60.0
+#: Between two looks, however many steps end: what becomes free meanwhile is claimed in one go.
+_SHORTEST_SECONDS = 0.01
+#: Rows that fall due one after the other are claimed together if they lie no further apart.
+_TOGETHER_SECONDS = 0.05
 _UPKEEP_MS = 3600 * 1000
 
 
@@ -45,24 +54,39 @@ class Queue:
     concurrency: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """So many rows of one queue, and of one issuer where the queue has such groups."""
+
+    queue: Queue
+    group: str | None
+    limit: int
+
+
 class Scheduler:
     """One per process. It looks for due rows when woken, and every `idle_seconds`.
 
-    Both lengths of time are settings, for tests' sake too.
+    Rows that belong to an issuer are claimed by issuer: each with something due gets a part of the
+    queue's room, within the issuer's limits; one whose circuit is open gets none, and its rows are
+    not looked at. Both lengths of time are settings, for tests' sake too.
     """
 
     def __init__(
         self,
         database: Database,
+        catalog: Catalog,
         clock: Clock,
         queues: Sequence[Queue],
         *,
+        limits: Limits | None = None,
         lease_seconds: float = LEASE_SECONDS,
         idle_seconds: float = IDLE_SECONDS,
     ) -> None:
         self._database = database
+        self._catalog = catalog
         self._clock = clock
         self._queues = tuple(queues)
+        self._limits = limits or Limits(database, catalog, clock, lease_seconds=lease_seconds)
         self._lease_ms = round(lease_seconds * 1000)
         self._idle = min(idle_seconds, lease_seconds / 3)
         self._owner = new_id(f"{socket.gethostname()[:20].lower()}-{os.getpid()}", clock.now_ms())
@@ -71,7 +95,14 @@ class Scheduler:
         self._running: dict[str, dict[str, asyncio.Task[None]]] = {
             queue.name: {} for queue in queues
         }
+        self._busy: dict[str, Counter[str]] = {queue.name: Counter() for queue in queues}
+        #: Whether something due was left for want of room, so that the end of a step matters.
+        self._more = False
+        #: In which round of claims each issuer was served last.
+        self._served: dict[str, int] = {}
+        self._round = 0
         self._waiting: dict[str, set[asyncio.Event]] = {}
+        catalog.subscribe(self.wake)
 
     def wake(self) -> None:
         """Look for due rows now: one has just been written."""
@@ -103,72 +134,164 @@ class Scheduler:
         try:
             while not stopping.is_set():
                 self._wake.clear()
+                rest = self._idle
                 try:
-                    while await self._claim():
-                        if stopping.is_set():
-                            break
+                    # First: a process that stood still for a while holds on to what it still has.
                     await self._keep_leases()
+                    await self._limits.keep()
+                    rest = await self._claim()
                     await self._upkeep()
                 except CertctlError as error:
                     log.warning("scheduler waits", problem=error.detail)
                     await pause(stopping, IDLE_SECONDS)
-                try:
-                    async with asyncio.timeout(self._idle):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue
+                await pause(stopping, _SHORTEST_SECONDS)
+                await pause(self._wake, rest)
         finally:
             stop.cancel()
             under_way = [task for tasks in self._running.values() for task in tasks.values()]
             await asyncio.gather(*under_way, return_exceptions=True)
+            await self._limits.release()
 
-    async def _claim(self) -> bool:
-        """Start what is due and fits; whether there may be more."""
+    async def _claim(self) -> float:
+        """Start what is due and fits; seconds until there may be more to start."""
         now = self._clock.now_ms()
-        open_queues = [q for q in self._queues if len(self._running[q.name]) < q.concurrency]
+        self._more = any(not self._room(queue) for queue in self._queues)
+        firsts = await self._look(now)
+        due = {
+            name: [group for group, due_at in found.items() if due_at <= now]
+            for name, found in firsts.items()
+        }
+        issuers = {group for groups in due.values() for group in groups if group is not None}
+        claims = self._divide(due, await self._limits.room(issuers))
+        full = await self._start(claims, now) if claims else []
+        hungry = issuers - {claim.group for claim in claims} | {claim.group for claim in full}
+        self._more = self._more or bool(hungry or full)
+        rest = min(self._idle, self._limits.wait(which for which in hungry if which is not None))
+        later = [at - now for found in firsts.values() for at in found.values() if at > now]
+        if later or claims:  # what comes after what was claimed is not known yet
+            soonest = 0.0 if claims else min(later) / 1000
+            rest = min(rest, max(soonest, _TOGETHER_SECONDS))
+        return rest
 
-        def look(connection: Connection) -> list[Queue]:
-            return [queue for queue in open_queues if queue.leases.any_due(connection, now)]
+    def _room(self, queue: Queue) -> int:
+        return queue.concurrency - len(self._running[queue.name])
 
-        more = False
-        for queue in await self._database.read(look):
-            room = queue.concurrency - len(self._running[queue.name])
-            claimed = await self._database.write(self._claiming(queue, now, room))
-            for row in claimed:
-                key = queue.leases.key(row)
-                self._running[queue.name][key] = asyncio.create_task(
-                    self._run(queue, key, row), name=f"{queue.name}-{key}"
+    async def _look(self, now_ms: int) -> dict[str, dict[str | None, int]]:
+        """When the first row is due of each queue that has room, and of each issuer in it."""
+        blocked = {
+            condition.issuer_id
+            for condition in self._catalog.conditions()
+            if condition.state is ConditionState.OPEN
+        }
+        queues = [queue for queue in self._queues if self._room(queue)]
+
+        def look(connection: Connection) -> dict[str, dict[str | None, int]]:
+            return {
+                queue.name: queue.leases.first_due(connection, now_ms, blocked) for queue in queues
+            }
+
+        found = await self._database.read(look)
+        # Others are new, and heard of in a moment.
+        known = {None, *(issuer.record.id for issuer in self._catalog.issuers())}
+        return {
+            name: {group: at for group, at in of_queue.items() if group in known}
+            for name, of_queue in found.items()
+        }
+
+    def _divide(self, due: dict[str, list[str | None]], allowed: dict[str, int]) -> list[_Claim]:
+        """Which rows to claim: for each issuer its part, by turns where there is not enough."""
+        self._round += 1
+        claims = []
+        # One issuer's limits are for its orders and its revocations: neither always comes first.
+        turn = self._round % len(self._queues)
+        for queue in (*self._queues[turn:], *self._queues[:turn]):
+            groups = due.get(queue.name, [])
+            if not queue.leases.grouped:
+                claims += [_Claim(queue, None, self._room(queue))] if groups else []
+                continue
+            waiting = sorted(
+                (group for group in groups if group is not None),
+                key=lambda group: (self._served.get(group, 0), group),
+            )
+            running = self._busy[queue.name]
+            parts = share(self._room(queue), waiting, running=running, most=allowed)
+            for group, part in parts.items():
+                if part:
+                    claims.append(_Claim(queue, group, part))
+                    self._served[group] = self._round
+                    allowed[group] -= part
+        return claims
+
+    async def _start(self, claims: Sequence[_Claim], now_ms: int) -> list[_Claim]:
+        """Claim and run them; returns those of which there may be more."""
+
+        def write(transaction: Transaction) -> list[Sequence[SqlRow[Any]]]:
+            return [
+                claim.queue.leases.claim(
+                    transaction,
+                    owner=self._owner,
+                    now_ms=now_ms,
+                    lease_ms=self._lease_ms,
+                    limit=claim.limit,
+                    group=claim.group,
                 )
-            more = more or len(claimed) == room
-        return more
+                for claim in claims
+            ]
 
-    def _claiming(
-        self, queue: Queue, now_ms: int, limit: int
-    ) -> Callable[[Transaction], Sequence[SqlRow[Any]]]:
-        return lambda transaction: queue.leases.claim(
-            transaction,
-            owner=self._owner,
-            now_ms=now_ms,
-            lease_ms=self._lease_ms,
-            limit=limit,
-        )
+        claimed = list(zip(claims, await self._database.write(write), strict=True))
+        left = [
+            (claim.queue.leases, [row for row in rows if not self._begin(claim, row)])
+            for claim, rows in claimed
+        ]
+        if any(rows for _, rows in left):
+            await self._give_back(left)
+        return [claim for claim, rows in claimed if len(rows) == claim.limit]
 
-    async def _run(self, queue: Queue, key: str, row: SqlRow[Any]) -> None:
+    def _begin(self, claim: _Claim, row: SqlRow[Any]) -> bool:
+        """Run a row's step, unless its issuer's limit, a moment ago wider, does not let it."""
+        if claim.group is not None:
+            if not self._limits.begin(claim.group):
+                return False
+            self._busy[claim.queue.name][claim.group] += 1
+        key = claim.queue.leases.key(row)
+        task = asyncio.create_task(self._run(claim, key, row), name=f"{claim.queue.name}-{key}")
+        self._running[claim.queue.name][key] = task
+        return True
+
+    async def _give_back(self, left: Sequence[tuple[Leases, Sequence[SqlRow[Any]]]]) -> None:
+        def write(transaction: Transaction) -> None:
+            for leases, rows in left:
+                keys = [leases.key(row) for row in rows]
+                leases.give_back(transaction, self._owner, keys)
+
+        await self._database.write(write)
+
+    async def _run(self, claim: _Claim, key: str, row: SqlRow[Any]) -> None:
+        name = claim.queue.name
         try:
-            closed = await queue.step(row)
+            closed = await claim.queue.step(row)
         except TakenOver:
-            log.warning("taken over", queue=queue.name, key=key)
+            log.warning("taken over", queue=name, key=key)
         except CertctlError as error:
             # The lease runs out and the row is claimed again, by whoever can.
-            log.warning("not advanced", queue=queue.name, key=key, problem=error.detail)
+            log.warning("not advanced", queue=name, key=key, problem=error.detail)
         except Exception:
-            log.exception("not advanced", queue=queue.name, key=key)
+            log.exception("not advanced", queue=name, key=key)
         else:
             if closed:
                 for waiter in self._waiting.get(key, ()):
                     waiter.set()
         finally:
-            del self._running[queue.name][key]
+            self._ended(claim, key)
+
+    def _ended(self, claim: _Claim, key: str) -> None:
+        name = claim.queue.name
+        if self._running[name].get(key) is asyncio.current_task():
+            del self._running[name][key]  # else it was claimed anew after its lease had run out
+        if claim.group is not None:
+            self._limits.end(claim.group)
+            self._busy[name][claim.group] -= 1
+        if self._more:
             self._wake.set()
 
     async def _keep_leases(self) -> None:

@@ -8,13 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from pydantic import SecretStr, ValidationError
 
-from certctl.connectors.registry import config_from_environment, connector_type
+from certctl.connectors.registry import all_connector_types
 from certctl.domain.audit import AuditEvent
-from certctl.domain.errors import Misconfigured
 from certctl.lifecycle.access import ADMIN_KEY_ID, SYSTEM, hash_api_key, new_api_key
-from certctl.lifecycle.catalog import describe_validation
+from certctl.lifecycle.environment import LOCAL_ISSUER_ID, issuers_in_environment
+from certctl.lifecycle.issuer_settings import changed_settings, issuer_changes
 from certctl.lifecycle.presets import PRESETS
 from certctl.storage.api_keys import ApiKeyRecord, insert_api_key, list_api_keys
 from certctl.storage.database import Duplicate
@@ -23,74 +22,77 @@ from certctl.storage.issuers import IssuerRecord, insert_issuer, list_issuers, u
 from certctl.storage.profiles import insert_profile, list_profiles
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from certctl.connectors.contract import ConnectorType
     from certctl.domain.profiles import Profile
+    from certctl.lifecycle.environment import EnvironmentIssuer
     from certctl.storage.database import Database, Transaction
+
+__all__ = ["LOCAL_ISSUER_ID", "seed", "seed_admin_key"]
 
 log = structlog.get_logger(__name__)
 
-LOCAL_ISSUER_ID = "iss-local"
 
-
-async def seed(database: Database, environment: Mapping[str, str]) -> None:
+async def seed(
+    database: Database,
+    environment: Mapping[str, str],
+    types: Iterable[ConnectorType] | None = None,
+) -> None:
     """Make what is missing and follow the environment where it is in charge; safe to repeat.
 
-    Raises Misconfigured where the environment's settings of an issuer do not make sense.
+    `types` are those of the registry. Raises Misconfigured where the environment's settings of an
+    issuer do not make sense.
     """
-    config, secrets = _from_environment("GenericCA", environment)
-    existing = await database.read(lambda c: list_issuers(c, database.keyring))
-    found = next((record for record in existing if record.id == LOCAL_ISSUER_ID), None)
-    if found is None:
-        await _insert(database, _local_issuer(database, config, secrets))
-    elif (found.config, found.secrets) != (config, secrets):
-        if found.source == "env":
-            await _update(database, replace(found, config=config, secrets=secrets))
-        else:
-            log.warning("environment not applied: changed over the API", issuer=found.id)
-    known = {record.profile.id for record in await database.read(list_profiles)}
+    named = issuers_in_environment(environment, all_connector_types() if types is None else types)
+    existing = {
+        record.id: record
+        for record in await database.read(lambda c: list_issuers(c, database.keyring))
+    }
+    names = {record.name for record in existing.values()}
+    for issuer_id, settings in named.items():
+        found = existing.get(issuer_id)
+        if found is None:
+            await _insert(database, _record(database, settings, names))
+        elif reason := _why_not(found, settings):
+            if settings.is_named:
+                log.warning("environment not applied", issuer=issuer_id, reason=reason)
+        elif found.source == "env":
+            after = replace(found, config=settings.config, secrets=settings.secrets)
+            if changed_settings(found, after):
+                await _update(database, found, after)
+    stored = [record.profile for record in await database.read(list_profiles)]
+    known, taken = {profile.id for profile in stored}, {profile.name for profile in stored}
     for profile in PRESETS:
         if profile.id not in known:
+            name = profile.name if profile.name not in taken else f"{profile.name} ({profile.id})"
             with suppress(Duplicate):  # another process was first
-                await database.write(partial(_insert_profile, database.clock.now_ms(), profile))
+                await database.write(
+                    partial(_insert_profile, database.clock.now_ms(), replace(profile, name=name))
+                )
 
 
-def _from_environment(
-    type_name: str, environment: Mapping[str, str]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A connector's settings from the environment: those that may be shown, and the secrets."""
-    model = connector_type(type_name).config
-    prefix: str = model.env_prefix
-    try:
-        config = model(**config_from_environment(model, environment))
-    except ValidationError as error:
-        raise Misconfigured(
-            "issuer-environment-invalid",
-            f"settings of the {type_name} issuer: {describe_validation(error, prefix)}",
-            hint="mend the environment variables of that issuer, then start again",
-        ) from None
-    shown: dict[str, Any] = {}
-    secrets: dict[str, Any] = {}
-    for name in config.model_fields_set:
-        value = getattr(config, name)
-        if isinstance(value, SecretStr):
-            secrets[name] = value.get_secret_value()
-        else:
-            shown[name] = config.model_dump(mode="json", include={name})[name]
-    return shown, secrets
+def _why_not(found: IssuerRecord, settings: EnvironmentIssuer) -> str | None:
+    """Why the environment is not applied to an issuer, or None when it is in charge."""
+    if found.type != settings.kind.name:
+        return f"the issuer of that id is of another type, {found.type}"
+    if found.archived_at is not None:
+        return "the issuer is archived"
+    if found.source != "env" and not settings.is_in_effect(found):
+        return "it differs, and the issuer was changed over the API: PUT it with source env"
+    return None
 
 
-def _local_issuer(
-    database: Database, config: dict[str, Any], secrets: dict[str, Any]
-) -> IssuerRecord:
+def _record(database: Database, settings: EnvironmentIssuer, names: set[str]) -> IssuerRecord:
     now = database.clock.now_ms()
+    kind = settings.kind
     return IssuerRecord(
-        id=LOCAL_ISSUER_ID,
-        name="Local CA",
-        type="GenericCA",
-        config=config,
-        secrets=secrets,
+        id=kind.issuer_id,
+        name=kind.title if kind.title not in names else f"{kind.title} ({kind.issuer_id})"[:120],
+        type=kind.name,
+        config=settings.config,
+        secrets=settings.secrets,
         source="env",
         enabled=True,
         revision=1,
@@ -102,7 +104,8 @@ def _local_issuer(
 async def _insert(database: Database, record: IssuerRecord) -> None:
     def write(transaction: Transaction) -> None:
         insert_issuer(transaction, database.keyring, record)
-        transaction.audit(_event(database, "issuer.created", record))
+        detail = {"changes": issuer_changes(None, record)}
+        transaction.audit(_event(database, "issuer.created", record.id, detail))
 
     with suppress(Duplicate):  # another process was first
         await database.write(write)
@@ -115,24 +118,25 @@ def _insert_profile(now_ms: int, profile: Profile, transaction: Transaction) -> 
     )
 
 
-async def _update(database: Database, record: IssuerRecord) -> None:
+async def _update(database: Database, before: IssuerRecord, after: IssuerRecord) -> None:
+    detail = {"revision": before.revision + 1, "changes": issuer_changes(before, after)}
+
     def write(transaction: Transaction) -> None:
-        update_issuer(
-            transaction, database.keyring, replace(record, updated_at=database.clock.now_ms())
-        )
-        transaction.audit(_event(database, "issuer.updated", record))
+        record = replace(after, updated_at=database.clock.now_ms())
+        if update_issuer(transaction, database.keyring, record):  # else another process was first
+            transaction.audit(_event(database, "issuer.updated", record.id, detail))
 
     await database.write(write)
 
 
-def _event(database: Database, action: str, record: IssuerRecord) -> AuditEvent:
+def _event(database: Database, action: str, issuer_id: str, detail: dict[str, Any]) -> AuditEvent:
     return AuditEvent(
         at_ms=database.clock.now_ms(),
         actor=SYSTEM.id,
         action=action,
         object_type="issuer",
-        object_id=record.id,
-        detail={"source": "env", "settings": sorted([*record.config, *record.secrets])},
+        object_id=issuer_id,
+        detail=detail,
     )
 
 

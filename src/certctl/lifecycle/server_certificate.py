@@ -30,6 +30,7 @@ from certctl.domain.serials import serial_hex
 from certctl.lifecycle.access import SYSTEM
 from certctl.lifecycle.catalog import pause
 from certctl.lifecycle.enrolment import EnrolmentRequest
+from certctl.lifecycle.own_use import OwnUse
 from certctl.lifecycle.seeding import LOCAL_ISSUER_ID
 from certctl.pki.certificates import chain_pem, split_pem_certificates, to_pem
 from certctl.pki.request_builder import build_request
@@ -50,6 +51,11 @@ log = structlog.get_logger(__name__)
 
 CHECK_SECONDS = 60.0
 _PROFILE_ID = "prof-tls-server"
+
+
+def own_use(names: Sequence[str]) -> OwnUse:
+    """What an `OwnCertificate` for these names is ordered with."""
+    return OwnUse(_PROFILE_ID, LOCAL_ISSUER_ID, tuple(names))
 
 
 @dataclass(frozen=True, slots=True)

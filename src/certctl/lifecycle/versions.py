@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certctl.domain.clock import to_ms
 from certctl.domain.ids import sibling_id
 from certctl.domain.serials import serial_hex
-from certctl.pki.certificates import chain_pem
+from certctl.pki.certificates import chain_pem, check_issued
 from certctl.storage.versions import VersionRecord
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
-    from certctl.connectors.contract import IssuedCertificate
+    from certctl.connectors.contract import IssuanceRequest, IssuedCertificate
+    from certctl.storage.orders import OrderRecord
 
 
 class _ChainTexts:
@@ -39,6 +40,29 @@ class _ChainTexts:
 
 
 _chain_texts = _ChainTexts()
+
+
+def checked_version(
+    issued: IssuedCertificate, order: OrderRecord, request: IssuanceRequest, now_ms: int
+) -> VersionRecord:
+    """The version to store for an order, its certificate held against the request first.
+
+    Raises WrongCertificate.
+    """
+    check_issued(
+        issued.certificate,
+        issued.chain,
+        spki=request.csr.spki,
+        names=request.names,
+        now_ms=now_ms,
+    )
+    return version_record(
+        issued,
+        certificate_id=order.certificate_id,
+        issuer_id=order.issuer_id,
+        order_id=order.id,
+        now_ms=now_ms,
+    )
 
 
 def version_record(

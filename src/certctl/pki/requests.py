@@ -13,11 +13,11 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_der_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from certctl.domain.errors import InvalidInput
-from certctl.domain.names import MAX_NAMES, name_from_common_name, parse_typed
+from certctl.domain.names import MAX_COMMON_NAME, MAX_NAMES, name_from_common_name, parse_typed
 from certctl.pki.der import SEQUENCE, element
 from certctl.pki.general_names import KIND_OF
 from certctl.pki.keys import SubjectKey, classify, spki_of
@@ -41,7 +41,6 @@ _STRONG_HASHES = frozenset({"sha256", "sha384", "sha512", "sha3-256", "sha3-384"
 _WITHOUT_HASH = frozenset({SignatureAlgorithmOID.ED25519, SignatureAlgorithmOID.ED448})
 
 _COMMON_NAME_OID = bytes.fromhex("550403")
-_MAX_COMMON_NAME = 64  # RFC 5280 appendix A.1, ub-common-name
 # RFC 5280 §4.1.2.4 DirectoryString, and IA5String, which many tools write
 _STRING_ENCODINGS = {
     0x0C: "utf-8",
@@ -122,7 +121,7 @@ _REFUSALS = {
         "keep one, and put further names into subjectAltName",
     ),
     "csr-common-name-too-long": (
-        f"the common name has more than {_MAX_COMMON_NAME} characters",
+        f"the common name has more than {MAX_COMMON_NAME} characters",
         "leave it out, or shorten it; names of any length fit into subjectAltName",
     ),
     "csr-common-name-invisible-character": (
@@ -158,6 +157,11 @@ class CertificateRequest:
     common_name: str | None
     names: tuple[Name, ...]
     usages: tuple[Usage, ...] | None
+
+    @property
+    def pem(self) -> str:
+        """PEM of it (RFC 7468 §7)."""
+        return x509.load_der_x509_csr(self.der).public_bytes(Encoding.PEM).decode("ascii")
 
 
 def parse_request(text: str, field: str = "csr") -> CertificateRequest:
@@ -322,14 +326,14 @@ def _checked_common_name(value: bytes, tag: int, field: str) -> str:
         text = value.decode(_STRING_ENCODINGS[tag])
     except (KeyError, UnicodeDecodeError):
         _refuse("csr-common-name-unreadable", field)
-    if len(text) > _MAX_COMMON_NAME:
+    if len(text) > MAX_COMMON_NAME:
         _refuse("csr-common-name-too-long", field)
     if not text.isprintable():
         _refuse("csr-common-name-invisible-character", field)
     name = name_from_common_name(text)
     if name is not None:
         # An A-label may be longer than what was written.
-        if len(name.value) > _MAX_COMMON_NAME:
+        if len(name.value) > MAX_COMMON_NAME:
             _refuse("csr-common-name-too-long", field)
         return name.value
     if "*" in text:

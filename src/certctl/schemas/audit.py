@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import Field
 
 from certctl.schemas.common import Moment, ResponseBody
 
@@ -26,3 +28,11 @@ class AuditVerification(ResponseBody):
     chains: int
     events: int
     problems: list[str]
+
+
+class AuditExportKey(ResponseBody):
+    """The public key of the signatures in exports."""
+
+    key_id: str
+    algorithm: Literal["Ed25519"]
+    public_key: str = Field(description="PEM (SubjectPublicKeyInfo)")

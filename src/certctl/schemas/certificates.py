@@ -1,8 +1,8 @@
-"""Certificates, their versions and orders."""
+"""Certificates and their versions."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, WithJsonSchema
 
@@ -14,20 +14,11 @@ CsrText = Annotated[
     StringConstraints(min_length=1, max_length=200_000),
     WithJsonSchema({"type": "string", "format": "csr", "minLength": 1, "maxLength": 200_000}),
 ]
+#: Enough for the longest RSA key that is certified, with its line ends.
+KeySignatureText = Annotated[str, StringConstraints(min_length=1, max_length=2_048)]
 NameText = Annotated[str, StringConstraints(max_length=2_048)]
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
-OrderStatus = Literal[
-    "awaiting_csr",
-    "ready",
-    "submitting",
-    "pending",
-    "uncertain",
-    "issued",
-    "rejected",
-    "expired",
-    "cancelled",
-]
 CertificateStatus = Literal["pending", "issued", "failed", "expired", "revoked", "archived"]
 
 
@@ -39,6 +30,12 @@ class CertificateCreate(RequestBody):
         default="prof-tls-server", description="Profile to hold the request against"
     )
     csr: CsrText = Field(description="PKCS#10 request: PEM, or base64 of its DER")
+    key_signature: KeySignatureText | None = Field(
+        default=None,
+        description="Base64 of a signature over the DER of the CSR's SubjectPublicKeyInfo, made "
+        "with its private key and SHA-256 (RSA with PKCS#1 v1.5, or ECDSA in DER), for accounts at "
+        "CAs that take it in place of the CSR",
+    )
     names: list[NameText] | None = Field(
         default=None,
         max_length=1_000,
@@ -60,6 +57,11 @@ class RenewRequest(RequestBody):
         default=None,
         description="A CSR with a new key, as PEM or base64 of its DER. Default: the CSR that the "
         "newest version was made from, where the profile allows its key to be used again",
+    )
+    key_signature: KeySignatureText | None = Field(
+        default=None,
+        description="The signature that goes with `csr`, as when ordering. Without `csr`, the one "
+        "that came with the newest version's CSR is used again",
     )
     validity_days: int | None = Field(
         default=None, ge=1, le=36_500, description="Lifetime; default: the profile's"
@@ -109,36 +111,3 @@ class CertificateSummary(ResponseBody):
     not_after: Moment | None
     renew_at: Moment | None
     created_at: Moment
-
-
-class AttemptView(ResponseBody):
-    """One time the CA was asked about an order."""
-
-    number: int
-    action: str
-    outcome: str
-    detail: str | None
-    started_at: Moment
-    duration_ms: int
-
-
-class OrderView(ResponseBody):
-    """One request to an issuer for one version."""
-
-    id: str
-    state: OrderStatus
-    certificate_id: str
-    issuer_id: str
-    version_id: str | None
-    problem: str | None = Field(description="Why it stands where it does, in words")
-    reference: dict[str, Any] | None = Field(description="What the CA calls it")
-    attempts: int
-    due_at: Moment | None = Field(description="When the CA is asked next")
-    created_at: Moment
-    updated_at: Moment
-
-
-class OrderDetail(OrderView):
-    """An order with its history, oldest attempt first."""
-
-    history: list[AttemptView]

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hmac
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import bindparam, insert, select, tuple_
+from sqlalchemy import bindparam, insert, select
 
 from certctl.domain.audit import AuditEvent
+from certctl.domain.audit_actions import CHAIN_OPENED, check_action
 from certctl.domain.ids import new_id
+from certctl.storage.audit_list import EventFilter, StoredEvent, list_events
 from certctl.storage.audit_verification import AuditReport, verify
 from certctl.storage.bulk import bulk_insert, execute_raw
-from certctl.storage.macs import CHAIN_OPENED, EncodedEvent, Head, event_mac, head_mac, opening_mac
+from certctl.storage.macs import EncodedEvent, Head, event_mac, head_mac, opening_mac
 from certctl.storage.tables import audit_chains, audit_events
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "AuditChain",
     "AuditReport",
     "EncodedEvent",
+    "EventFilter",
     "StoredEvent",
     "encode_event",
     "list_events",
@@ -45,8 +47,10 @@ _dump = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 def encode_event(event: AuditEvent) -> EncodedEvent:
     """Bring an event into its stored form.
 
-    Raises TypeError or ValueError for a detail that is not JSON: in the caller, where it belongs.
+    Raises TypeError or ValueError for a detail that is not JSON, and ValueError for an action that
+    nobody has described: in the caller, where it belongs.
     """
+    check_action(event.action, event.object_type)
     return EncodedEvent(
         event.at_ms,
         event.actor,
@@ -181,54 +185,3 @@ def _unnamed_chains(connection: Connection) -> dict[str, int]:
             if chains.get(chain_id) == seq:
                 del chains[chain_id]
     return chains
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An audit event as it is stored. `at` in milliseconds."""
-
-    chain_id: str
-    seq: int
-    at: int
-    actor: str
-    action: str
-    object_type: str
-    object_id: str
-    detail: dict[str, Any]
-
-
-_KEY = (audit_events.c.at, audit_events.c.chain_id, audit_events.c.seq)
-_LIST = (
-    select(*[column for column in audit_events.c if column.name != "mac"])
-    .order_by(*[column.desc() for column in _KEY])
-    .limit(bindparam("limit"))
-)
-_LIST_BEFORE = _LIST.where(
-    tuple_(*_KEY) < tuple_(bindparam("at"), bindparam("chain_id"), bindparam("seq"))
-)
-
-
-def list_events(
-    connection: Connection, *, limit: int, before: tuple[int, str, int] | None
-) -> list[StoredEvent]:
-    """Events of all chains, newest first, from the one after `before` (at, chain id, seq) on."""
-    if before is None:
-        rows = connection.execute(_LIST, {"limit": limit})
-    else:
-        at, chain_id, seq = before
-        rows = connection.execute(
-            _LIST_BEFORE, {"limit": limit, "at": at, "chain_id": chain_id, "seq": seq}
-        )
-    return [
-        StoredEvent(
-            chain_id=row.chain_id,
-            seq=row.seq,
-            at=row.at,
-            actor=row.actor,
-            action=row.action,
-            object_type=row.object_type,
-            object_id=row.object_id,
-            detail=json.loads(row.detail),
-        )
-        for row in rows
-    ]

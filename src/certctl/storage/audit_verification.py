@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from certctl.storage.macs import CHAIN_OPENED, EncodedEvent, Head, event_mac, head_mac, opening_mac
+from certctl.domain.audit_actions import CHAIN_OPENED
+from certctl.storage.macs import EncodedEvent, Head, event_mac, head_mac, opening_mac
 from certctl.storage.tables import audit_chains, audit_events
 
 if TYPE_CHECKING:
@@ -50,20 +51,93 @@ def verify(connection: Connection, audit_key: bytes) -> AuditReport:
     return verification.report()
 
 
-@dataclass(slots=True)
-class _Place:
-    """Where the walk along one chain is."""
+class ChainWalk:
+    """The way along one chain, event by event; every step says in words what is wrong.
 
-    chain_id: str
-    seq: int  # of the event before; the next one's is one higher
-    mac: bytes | None  # of the event before; None when that one is missing
+    `head` is the chain's row, None where there is none. `seq` is the number of the event before,
+    and the next one's is one higher. The walk may begin behind an event, of which `previous` is the
+    MAC (None: it is not known).
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        chain_id: str,
+        head: SqlRow[Any] | None,
+        *,
+        behind: int | None = None,
+        previous: bytes | None = None,
+    ) -> None:
+        self._key = key
+        self.chain_id = chain_id
+        self._head = head
+        if behind is not None:
+            self.seq, self.mac = behind, previous
+        elif head is None:
+            self.seq, self.mac = 0, opening_mac(key, chain_id)
+        else:
+            self.seq, self.mac = head.base_seq, head.base_mac
+        #: Whether the event that was taken last is what was written at its place.
+        self.is_proven = True
+
+    def begin(self) -> list[str]:
+        """Look at the chain's row."""
+        head = self._head
+        if head is None:
+            return ["the row that holds its beginning and end was removed"]
+        ends = Head(self.chain_id, head.base_seq, head.base_mac, head.last_seq, head.last_mac)
+        if not hmac.compare_digest(head_mac(self._key, ends), head.head_mac):
+            return ["the row that holds its beginning and end was altered"]
+        return []
+
+    def take(self, row: SqlRow[Any]) -> list[str]:
+        """Look at the next event, in the order of sequence numbers."""
+        expected = self.seq + 1
+        self.is_proven = False
+        if row.seq < expected:
+            return [f"event {row.seq} is before the beginning of the chain"]
+        problems = []
+        previous = self.mac
+        if row.seq > expected:
+            problems.append(_missing(expected, row.seq - 1))
+            previous = None
+        if previous is not None:
+            self.is_proven = self._is_genuine(row, previous)
+            if not self.is_proven:
+                problems.append(f"event {row.seq} was altered, moved or put in")
+        self.seq, self.mac = row.seq, row.mac
+        return problems
+
+    def end(self, head: SqlRow[Any] | None) -> list[str]:
+        """Look at the end of the chain, with its row as it is by then."""
+        if head is None:
+            return []
+        if self.seq < head.last_seq:
+            return [_missing(self.seq + 1, head.last_seq)]
+        if self.seq > head.last_seq:
+            return [f"has events up to {self.seq}, beyond its recorded end at {head.last_seq}"]
+        if self.mac != head.last_mac:
+            return [f"its last event, {self.seq}, is not the one recorded as its end"]
+        return []
+
+    def _is_genuine(self, row: SqlRow[Any], previous: bytes) -> bool:
+        event = EncodedEvent(
+            row.at, row.actor, row.action, row.object_type, row.object_id, row.detail
+        )
+        expected = event_mac(self._key, row.chain_id, row.seq, event, previous)
+        return hmac.compare_digest(expected, row.mac)
+
+
+def _missing(first: int, last: int) -> str:
+    which = f"event {first} is" if first == last else f"events {first} to {last} are"
+    return f"{which} missing"
 
 
 @dataclass(slots=True)
 class _Verification:
     key: bytes
     heads: dict[str, SqlRow[Any]]
-    place: _Place | None = None
+    walk: ChainWalk | None = None
     seen: set[str] = field(default_factory=set)
     named: dict[str, tuple[int, str]] = field(default_factory=dict)  # last seq, by which chain
     events: int = 0
@@ -73,86 +147,50 @@ class _Verification:
     def take(self, row: SqlRow[Any]) -> None:
         """Check the next event, in the order of chains and sequence numbers."""
         self.events += 1
-        place = self.place
-        if place is None or place.chain_id != row.chain_id:
+        walk = self.walk
+        if walk is None or walk.chain_id != row.chain_id:
             self._finish()
-            place = self.place = self._begin(row.chain_id)
-        expected = place.seq + 1
-        if row.seq < expected:
-            self._problem(row.chain_id, f"event {row.seq} is before the beginning of the chain")
-            return
-        if row.seq > expected:
-            self._missing(row.chain_id, expected, row.seq - 1)
-            place.mac = None
-        if place.mac is not None and not self._is_genuine(row, place.mac):
-            self._problem(row.chain_id, f"event {row.seq} was altered, moved or put in")
-        elif row.action == CHAIN_OPENED and place.mac is not None:
+            walk = self._begin(row.chain_id)
+        self._note(row.chain_id, walk.take(row))
+        if row.action == CHAIN_OPENED and walk.is_proven:
             for chain_id, seq in json.loads(row.detail)["chains"].items():
                 if seq > self.named.get(chain_id, (-1, ""))[0]:
                     self.named[chain_id] = (seq, row.chain_id)
-        place.seq, place.mac = row.seq, row.mac
 
     def report(self) -> AuditReport:
         """Check the ends and sum up."""
         self._finish()
         for chain_id in self.heads.keys() - self.seen:
-            self.place = self._begin(chain_id)
+            self._begin(chain_id)
             self._finish()
         for chain_id, (seq, witness) in sorted(self.named.items()):
             head = self.heads.get(chain_id)
             if head is None and chain_id not in self.seen:
-                self._problem(chain_id, f"is missing altogether; chain {witness} names it")
+                self._note(chain_id, [f"is missing altogether; chain {witness} names it"])
             elif head is not None and head.last_seq < seq:
-                self._problem(
-                    chain_id,
+                words = (
                     f"ends with event {head.last_seq}, but reached event {seq} when chain "
-                    f"{witness} was opened",
+                    f"{witness} was opened"
                 )
+                self._note(chain_id, [words])
         if self.unlisted:
             self.problems.append(f"and {self.unlisted} more problems")
         return AuditReport(len(self.heads.keys() | self.seen), self.events, self.problems)
 
-    def _begin(self, chain_id: str) -> _Place:
+    def _begin(self, chain_id: str) -> ChainWalk:
         self.seen.add(chain_id)
-        head = self.heads.get(chain_id)
-        if head is None:
-            self._problem(chain_id, "the row that holds its beginning and end was removed")
-            return _Place(chain_id, 0, opening_mac(self.key, chain_id))
-        ends = Head(chain_id, head.base_seq, head.base_mac, head.last_seq, head.last_mac)
-        if not hmac.compare_digest(head_mac(self.key, ends), head.head_mac):
-            self._problem(chain_id, "the row that holds its beginning and end was altered")
-        return _Place(chain_id, head.base_seq, head.base_mac)
+        walk = self.walk = ChainWalk(self.key, chain_id, self.heads.get(chain_id))
+        self._note(chain_id, walk.begin())
+        return walk
 
     def _finish(self) -> None:
-        place = self.place
-        head = None if place is None else self.heads.get(place.chain_id)
-        if place is None or head is None:
-            return
-        if place.seq < head.last_seq:
-            self._missing(place.chain_id, place.seq + 1, head.last_seq)
-        elif place.seq > head.last_seq:
-            self._problem(
-                place.chain_id,
-                f"has events up to {place.seq}, beyond its recorded end at {head.last_seq}",
-            )
-        elif place.mac != head.last_mac:
-            self._problem(
-                place.chain_id, f"its last event, {place.seq}, is not the one recorded as its end"
-            )
+        walk = self.walk
+        if walk is not None:
+            self._note(walk.chain_id, walk.end(self.heads.get(walk.chain_id)))
 
-    def _is_genuine(self, row: SqlRow[Any], previous: bytes) -> bool:
-        event = EncodedEvent(
-            row.at, row.actor, row.action, row.object_type, row.object_id, row.detail
-        )
-        expected = event_mac(self.key, row.chain_id, row.seq, event, previous)
-        return hmac.compare_digest(expected, row.mac)
-
-    def _missing(self, chain_id: str, first: int, last: int) -> None:
-        which = f"event {first} is" if first == last else f"events {first} to {last} are"
-        self._problem(chain_id, f"{which} missing")
-
-    def _problem(self, chain_id: str, what: str) -> None:
-        if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(f"chain {chain_id}: {what}")
-        else:
-            self.unlisted += 1
+    def _note(self, chain_id: str, problems: list[str]) -> None:
+        for what in problems:
+            if len(self.problems) < MAX_PROBLEMS:
+                self.problems.append(f"chain {chain_id}: {what}")
+            else:
+                self.unlisted += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +12,14 @@ from sqlalchemy import and_, bindparam, func, insert, select, update
 from certctl.domain.revocations import RevocationReason
 from certctl.storage.certificates import CertificateLine, inventory_line, inventory_query
 from certctl.storage.leases import RELEASED, Leases, TakenOver
+from certctl.storage.scopes import load_scope, scope_values, within
 from certctl.storage.tables import bulk_revocations, certificate_names, certificates, versions
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import Connection, Dialect, Select
     from sqlalchemy import Row as SqlRow
 
+    from certctl.domain.access import Scope
     from certctl.storage.database import Transaction
 
 LEASES = Leases(bulk_revocations)
@@ -45,6 +47,22 @@ class RevocationFilter:
     below: bool = False
     issued_after: int | None = None
     issued_before: int | None = None
+    #: Of the key that asked: nothing beyond it is found.
+    scope: Scope | None = None
+
+
+def _encode_filter(wanted: RevocationFilter) -> str:
+    parts = asdict(replace(wanted, scope=None))
+    del parts["scope"]
+    if wanted.scope is not None:
+        parts["scope"] = scope_values(wanted.scope)
+    return json.dumps(parts)
+
+
+def _decode_filter(text: str) -> RevocationFilter:
+    parts = json.loads(text)
+    scope = parts.pop("scope", None)
+    return RevocationFilter(**parts, scope=None if scope is None else load_scope(scope))
 
 
 @dataclass(slots=True)
@@ -69,7 +87,7 @@ def load_bulk(row: SqlRow[Any]) -> BulkRecord:
     """A bulk revocation from its row."""
     return BulkRecord(
         id=row.id,
-        filter=RevocationFilter(**json.loads(row.filter)),
+        filter=_decode_filter(row.filter),
         reason=RevocationReason(row.reason),
         actor=row.actor,
         state=BulkState(row.state),
@@ -89,7 +107,7 @@ def insert_bulk(transaction: Transaction, record: BulkRecord) -> None:
         insert(bulk_revocations),
         {
             "id": record.id,
-            "filter": json.dumps(asdict(record.filter)),
+            "filter": _encode_filter(record.filter),
             "reason": record.reason.value,
             "actor": record.actor,
             "state": record.state.value,
@@ -113,11 +131,15 @@ def get_bulk(connection: Connection, bulk_id: str) -> BulkRecord | None:
     return None if row is None else load_bulk(row)
 
 
-def list_bulk(connection: Connection, *, limit: int, before: str | None) -> list[BulkRecord]:
-    """Those with ids below `before`, newest first."""
+def list_bulk(
+    connection: Connection, *, limit: int, before: str | None, started_by: str | None
+) -> list[BulkRecord]:
+    """Those with ids below `before`, newest first; with `started_by` those of that key."""
     statement = select(bulk_revocations).order_by(bulk_revocations.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(bulk_revocations.c.id < before)
+    if started_by is not None:
+        statement = statement.where(bulk_revocations.c.actor == started_by)
     return [load_bulk(row) for row in connection.execute(statement)]
 
 
@@ -174,7 +196,9 @@ def cancel_bulk(transaction: Transaction, bulk_id: str, now_ms: int) -> bool:
     return bool(transaction.execute(_CANCEL, {"which": bulk_id, "now": now_ms}).rowcount)
 
 
-def _fitting(statement: Select[Any], wanted: RevocationFilter, now_ms: int) -> Select[Any]:
+def _fitting(
+    statement: Select[Any], wanted: RevocationFilter, now_ms: int, dialect: Dialect
+) -> Select[Any]:
     """Certificates whose newest version is neither expired nor revoked, and that fit the filter."""
     statement = statement.where(
         certificates.c.status == "issued", certificates.c.not_after >= now_ms
@@ -195,13 +219,14 @@ def _fitting(statement: Select[Any], wanted: RevocationFilter, now_ms: int) -> S
         statement = statement.where(versions.c.not_before >= wanted.issued_after)
     if wanted.issued_before is not None:
         statement = statement.where(versions.c.not_before < wanted.issued_before)
-    return statement
+    return statement.where(*within(wanted.scope, dialect))
 
 
 def count_fitting(connection: Connection, wanted: RevocationFilter, now_ms: int) -> int:
     """How many certificates a filter finds now."""
     joined = certificates.join(versions, versions.c.id == certificates.c.version_id)
-    statement = _fitting(select(func.count()).select_from(joined), wanted, now_ms)
+    counted = select(func.count()).select_from(joined)
+    statement = _fitting(counted, wanted, now_ms, connection.dialect)
     return int(connection.execute(statement).scalar_one())
 
 
@@ -214,7 +239,7 @@ def list_fitting(
     before: str | None = None,
 ) -> list[CertificateLine]:
     """Certificates that a filter finds now, with ids below `before`, newest first."""
-    statement = _fitting(inventory_query(limit), wanted, now_ms)
+    statement = _fitting(inventory_query(limit), wanted, now_ms, connection.dialect)
     if before is not None:
         statement = statement.where(certificates.c.id < before)
     return [inventory_line(row) for row in connection.execute(statement)]

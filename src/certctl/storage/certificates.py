@@ -6,10 +6,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, select, update
 
 from certctl.storage.revocations import revocations_of
-from certctl.storage.tables import certificate_names, certificates, chains, orders, versions
+from certctl.storage.scopes import within
+from certctl.storage.tables import certificate_names, certificates, orders, versions
 from certctl.storage.versions import VERSION, VersionRecord, load_version, version_rows
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Select, Table
 
+    from certctl.domain.access import Scope
     from certctl.domain.names import Name
     from certctl.storage.database import Row, Transaction
 
@@ -110,17 +112,13 @@ _SET_VERSION = (
         updated_at=bindparam("now"),
     )
 )
-_HAS_CHAIN = select(chains.c.id).where(chains.c.id == bindparam("which"))
 
 
 def add_version(
     transaction: Transaction, version: VersionRecord, renew_at: int, now_ms: int
 ) -> None:
     """Store a version and make it the certificate's newest, to be renewed at `renew_at`."""
-    (_, chain), (_, row) = version_rows(version)
-    if transaction.execute(_HAS_CHAIN, {"which": version.chain_id}).first() is None:
-        transaction.execute(insert(chains), chain)
-    transaction.execute(insert(versions), row)
+    add_spare_version(transaction, version)
     transaction.execute(
         _SET_VERSION,
         {
@@ -131,6 +129,11 @@ def add_version(
             "now": now_ms,
         },
     )
+
+
+def add_spare_version(transaction: Transaction, version: VersionRecord) -> None:
+    """Store a version beside the certificate's newest."""
+    transaction.insert(version_rows(version))
 
 
 _FAIL = (
@@ -259,14 +262,17 @@ _LIST_AFTER = _LIST.where(certificates.c.id < bindparam("before"))
 
 
 def list_certificates(
-    connection: Connection, *, limit: int, before: str | None
+    connection: Connection, *, limit: int, before: str | None, scope: Scope | None
 ) -> list[CertificateLine]:
-    """Certificates with ids below `before`, newest first."""
-    if before is None:
-        rows = connection.execute(_LIST, {"limit": limit})
-    else:
-        rows = connection.execute(_LIST_AFTER, {"limit": limit, "before": before})
-    return [inventory_line(row) for row in rows]
+    """Certificates within a scope with ids below `before`, newest first."""
+    values: dict[str, Any] = {"limit": limit}
+    statement = _LIST
+    if before is not None:
+        statement = _LIST_AFTER
+        values["before"] = before
+    if scope is not None:
+        statement = statement.where(*within(scope, connection.dialect))
+    return [inventory_line(row) for row in connection.execute(statement, values)]
 
 
 def inventory_query(limit: int) -> Select[Any]:

@@ -14,6 +14,7 @@ from sqlalchemy import exc as sa
 
 from certctl.domain.errors import Unavailable
 from certctl.storage.audit import encode_event
+from certctl.storage.audit_key import load_audit_key
 from certctl.storage.engine import READERS, database_url, reader_engine, writer_engine
 from certctl.storage.failures import (
     RETRY_AFTER_SECONDS,
@@ -67,14 +68,18 @@ class Database:
     be used, and after `close`; nothing was stored then, unless the words say so.
     """
 
-    def __init__(self, writing: Engine, reading: Engine, clock: Clock, keyring: Keyring) -> None:
+    def __init__(
+        self, writing: Engine, reading: Engine, clock: Clock, keyring: Keyring, audit_key: bytes
+    ) -> None:
         self.dialect: str = writing.dialect.name
         self.clock = clock
         self.keyring = keyring
+        #: The key of the audit chains' MACs.
+        self.audit_key = audit_key
         self._reading = reading
         self._writing = writing
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
-        self._writer = Writer(BatchRunner(writing, keyring.audit_key, clock))
+        self._writer = Writer(BatchRunner(writing, audit_key, clock))
         self._closed = False
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
@@ -165,15 +170,19 @@ async def open_database(
 ) -> Database:
     """Open the database, with its tables brought up to date; None is SQLite in the data directory.
 
-    With SQLite the caller holds the data directory's lock. Raises Misconfigured for a bad address
-    or a database of a newer certctl, Unavailable when it cannot be reached.
+    With SQLite the caller holds the data directory's lock. Raises Misconfigured for a bad address,
+    a database of a newer certctl or one that the keyring does not open, Unavailable when it cannot
+    be reached.
     """
     address = database_url(url, data_dir)
     writing, reading = writer_engine(address), reader_engine(address)
     try:
         await asyncio.to_thread(ensure_schema, writing)
-    except sa.DBAPIError as error:
-        if kind_of(error) is Kind.OWN:
+        audit_key = await asyncio.to_thread(load_audit_key, writing, reading, keyring, clock)
+    except BaseException as error:
+        reading.dispose()
+        writing.dispose()
+        if not isinstance(error, sa.DBAPIError) or kind_of(error) is Kind.OWN:
             raise
         raise unavailable(f"the database cannot be opened: {describe(error)}") from error
-    return Database(writing, reading, clock, keyring)
+    return Database(writing, reading, clock, keyring, audit_key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, NullPool, QueuePool, event, make_url
@@ -12,8 +14,6 @@ from certctl.domain.errors import Misconfigured
 from certctl.storage.bulk import execute_raw
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from sqlalchemy import Connection, Engine
 
 DATABASE_FILE = "certctl.db"
@@ -102,6 +102,33 @@ def reader_engine(url: URL) -> Engine:
     )
     event.listen(engine, "connect", _read_only)
     return engine
+
+
+def looking_engine(url: URL) -> Engine:
+    """An engine that looks at a database from outside, beside whoever serves it.
+
+    It makes no tables and changes no setting of the file. On SQLite it reads what is there or
+    fails; a reader in WAL mode holds nobody up.
+    """
+    if url.get_backend_name() != "sqlite":
+        return reader_engine(url)
+    path = Path(url.database or "")
+    engine = _create(url, poolclass=NullPool, creator=lambda: open_read_only(path))
+
+    def start(connection: Connection) -> None:
+        execute_raw(connection, "BEGIN", ())
+
+    event.listen(engine, "begin", start)
+    return engine
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """A driver's connection to an embedded database that is there; raises sqlite3.Error else."""
+    connection: sqlite3.Connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, **_SQLITE_ARGUMENTS
+    )
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}").close()
+    return connection
 
 
 def _create(url: URL, **options: Any) -> Engine:

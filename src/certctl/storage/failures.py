@@ -26,6 +26,11 @@ class Duplicate(Exception):
         super().__init__(f"violates {constraint or 'a constraint'}")
         self.constraint = constraint
 
+    @property
+    def is_of_reference(self) -> bool:
+        """Whether a row named another that is not there, as far as the database tells."""
+        return self.constraint is None or self.constraint.startswith("fk_")
+
 
 class CommitFailed(Exception):
     """COMMIT was sent and did not succeed for all we know; its cause says why."""

@@ -16,7 +16,7 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def write_once(path: Path, content: bytes, mode: int) -> bytes:
@@ -27,7 +27,7 @@ def write_once(path: Path, content: bytes, mode: int) -> bytes:
             os.link(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    sync_directory(path.parent)
     return path.read_bytes()
 
 
@@ -41,7 +41,17 @@ def _write_temporary(path: Path, content: bytes, mode: int) -> Path:
     return Path(name)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Have a file's content on the disk when this returns."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(directory: Path) -> None:
+    """Have the names in a directory on the disk when this returns."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

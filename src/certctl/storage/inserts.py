@@ -39,6 +39,12 @@ def prepare_rows(rows: Iterable[tuple[Table, Row]]) -> list[PreparedRow]:
     return prepared
 
 
+def insert_rows(connection: Connection, rows: Iterable[tuple[Table, Row]]) -> None:
+    """Insert a few rows, whatever the order they come in; a row of `chains` may exist already."""
+    groups = [(INSERT_ORDER[place], [values]) for place, values in sorted(prepare_rows(rows))]
+    bulk_insert(connection.dialect)(connection, groups)
+
+
 class Inserter:
     """Inserts prepared rows, and remembers which chains need not be inserted again."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hmac
 from typing import NamedTuple
 
-CHAIN_OPENED = "audit.chain_opened"
-
 
 class EncodedEvent(NamedTuple):
     """An event as its row has it; `detail` is JSON text, `at` milliseconds."""

@@ -6,11 +6,22 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, case, delete, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    String,
+    Text,
+    bindparam,
+    case,
+    select,
+    text,
+    update,
+)
 
 from certctl.domain.orders import CANCELLABLE, OPEN_STATES, OrderState
 from certctl.storage.leases import RELEASED, Leases
-from certctl.storage.tables import idempotency_keys, order_attempts, orders
+from certctl.storage.scopes import within_certificate
+from certctl.storage.tables import order_attempts, orders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +29,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Table
     from sqlalchemy import Row as SqlRow
 
+    from certctl.domain.access import Scope
     from certctl.storage.database import Row, Transaction
 
-DUPLICATE_KEY = "pk_idempotency_keys"
 SECOND_OPEN_ORDER = "uq_orders_open"
 
 
@@ -43,11 +54,21 @@ class OrderRecord:
     epoch: int
     created_at: int
     updated_at: int
+    #: Attempts in a row that told nothing.
+    failures: int = 0
+    #: Since when it is open whether the CA has the order: it was sent and no answer came, or the CA
+    #: does not know it. None while it is clear.
+    unknown_since: int | None = None
+    #: Until when the process that claimed it may work on it.
+    lease_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRecord:
-    """One time the CA was asked; `action` is submit, poll or lookup. Storage gives the number."""
+    """One time the CA was asked; `action` is submit, poll, lookup or resolve (a person answered).
+
+    Storage gives the number.
+    """
 
     action: str
     outcome: str
@@ -55,6 +76,8 @@ class AttemptRecord:
     started_at: int
     duration_ms: int
     number: int = 0
+    #: The CA's own error code.
+    code: str | None = None
 
 
 def order_row(order: OrderRecord) -> tuple[Table, Row]:
@@ -99,10 +122,14 @@ def load_order(row: SqlRow[Any]) -> OrderRecord:
         epoch=row.epoch,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        failures=row.failures or 0,
+        unknown_since=row.unknown_since,
+        lease_until=row.lease_until,
     )
 
 
 _GET = select(orders).where(orders.c.id == bindparam("which"))
+_LOCK = _GET.with_for_update()
 
 
 def get_order(connection: Connection, order_id: str) -> OrderRecord | None:
@@ -111,15 +138,29 @@ def get_order(connection: Connection, order_id: str) -> OrderRecord | None:
     return None if row is None else load_order(row)
 
 
+def lock_order(transaction: Transaction, order_id: str) -> OrderRecord | None:
+    """One order, held until the transaction ends; None if there is none."""
+    row = transaction.execute(_LOCK, {"which": order_id}).first()
+    return None if row is None else load_order(row)
+
+
 def list_orders(
-    connection: Connection, *, limit: int, before: str | None, state: OrderState | None
+    connection: Connection,
+    *,
+    limit: int,
+    before: str | None,
+    state: OrderState | None,
+    scope: Scope | None,
 ) -> list[OrderRecord]:
-    """Orders with ids below `before`, newest first, of one state where it is given."""
+    """Orders within a scope with ids below `before`, newest first, of one state where given."""
     statement = select(orders).order_by(orders.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(orders.c.id < before)
     if state is not None:
         statement = statement.where(orders.c.state == state.value)
+    statement = statement.where(
+        *within_certificate(orders.c.certificate_id, scope, connection.dialect)
+    )
     return [load_order(row) for row in connection.execute(statement)]
 
 
@@ -140,12 +181,13 @@ def list_attempts(connection: Connection, order_id: str) -> list[AttemptRecord]:
             detail=row.detail,
             started_at=row.started_at,
             duration_ms=row.duration_ms,
+            code=row.code,
         )
         for row in connection.execute(_ATTEMPTS, {"which": order_id})
     ]
 
 
-LEASES = Leases(orders)
+LEASES = Leases(orders, group=orders.c.issuer_id)
 
 _STORE = (
     update(orders)
@@ -158,10 +200,13 @@ _STORE = (
         attempts=bindparam("attempts"),
         accepted_at=bindparam("accepted_at"),
         due_at=bindparam("due_at"),
+        failures=bindparam("failures"),
+        unknown_since=bindparam("unknown_since"),
         updated_at=bindparam("updated_at"),
     )
 )
 _STORE_AND_RELEASE = _STORE.values(**RELEASED)
+_STORE_AND_FENCE = _STORE_AND_RELEASE.values(epoch=orders.c.epoch + 1)
 
 
 def store_order(transaction: Transaction, order: OrderRecord, *, release: bool) -> bool:
@@ -169,39 +214,92 @@ def store_order(transaction: Transaction, order: OrderRecord, *, release: bool) 
 
     False means that somebody else has taken it over, and that nothing was changed.
     """
-    result = transaction.execute(
-        _STORE_AND_RELEASE if release else _STORE,
-        {
-            "which": order.id,
-            "fence": order.epoch,
-            "state": order.state.value,
-            "reference": None if order.reference is None else json.dumps(order.reference),
-            "version_id": order.version_id,
-            "problem": order.problem,
-            "attempts": order.attempts,
-            "accepted_at": order.accepted_at,
-            "due_at": order.due_at,
-            "updated_at": order.updated_at,
-        },
+    statement = _STORE_AND_RELEASE if release else _STORE
+    return bool(transaction.execute(statement, _changes(order)).rowcount)
+
+
+def take_order(transaction: Transaction, order: OrderRecord) -> None:
+    """Write an order that this transaction holds; whoever works on it changes nothing any more."""
+    transaction.execute(_STORE_AND_FENCE, _changes(order))
+
+
+def _changes(order: OrderRecord) -> dict[str, Any]:
+    return {
+        "which": order.id,
+        "fence": order.epoch,
+        "state": order.state.value,
+        "reference": None if order.reference is None else json.dumps(order.reference),
+        "version_id": order.version_id,
+        "problem": order.problem,
+        "attempts": order.attempts,
+        "accepted_at": order.accepted_at,
+        "due_at": order.due_at,
+        "failures": order.failures or None,
+        "unknown_since": order.unknown_since,
+        "updated_at": order.updated_at,
+    }
+
+
+_POSTPONED = (
+    select(orders.c.id)
+    .where(
+        orders.c.issuer_id == bindparam("issuer"),
+        orders.c.due_at > bindparam("now"),
+        orders.c.due_at <= bindparam("until"),
     )
-    return bool(result.rowcount)
-
-
-_LAST_ATTEMPT = select(func.coalesce(func.max(order_attempts.c.number), 0)).where(
-    order_attempts.c.order_id == bindparam("which")
+    .with_for_update(skip_locked=True)
 )
+_POSTPONED_READY = _POSTPONED.where(orders.c.state == OrderState.READY.value)
+
+
+def wake_orders(
+    transaction: Transaction, issuer_id: str, now_ms: int, until_ms: int, *, only_ready: bool
+) -> None:
+    """Make an issuer's orders due now that were until then. Rows in use stay as they are."""
+    postponed = _POSTPONED_READY if only_ready else _POSTPONED
+    transaction.execute(
+        update(orders).where(orders.c.id.in_(postponed)).values(due_at=bindparam("now")),
+        {"issuer": issuer_id, "now": now_ms, "until": until_ms},
+    )
+
+
+#: So many attempts of an order are kept; beyond them, a new one takes the last one's place.
+MOST_ATTEMPTS = 1000
+
+# One statement, so that a poll is two. Both databases spell it so; the WHERE keeps SQLite from
+# reading ON as the beginning of a join.
+_ADD_ATTEMPT = text(
+    "INSERT INTO order_attempts"
+    " (order_id, number, action, outcome, code, detail, started_at, duration_ms)"
+    " SELECT :order_id, CASE WHEN COALESCE(MAX(number), 0) < :most"
+    " THEN COALESCE(MAX(number), 0) + 1 ELSE :most END,"
+    " :action, :outcome, :code, :detail, :started_at, :duration_ms"
+    " FROM order_attempts WHERE order_id = :order_id"
+    " ON CONFLICT (order_id, number) DO UPDATE SET action = excluded.action,"
+    " outcome = excluded.outcome, code = excluded.code, detail = excluded.detail,"
+    " started_at = excluded.started_at, duration_ms = excluded.duration_ms"
+).bindparams(
+    bindparam("order_id", type_=String()),
+    bindparam("most", MOST_ATTEMPTS, type_=Integer()),
+    bindparam("action", type_=String()),
+    bindparam("outcome", type_=String()),
+    bindparam("code", type_=String()),
+    bindparam("detail", type_=Text()),
+    bindparam("started_at", type_=BigInteger()),
+    bindparam("duration_ms", type_=BigInteger()),
+)
+_LONGEST_CODE = 120
 
 
 def add_attempt(transaction: Transaction, order_id: str, attempt: AttemptRecord) -> None:
-    """Add to an order's history. The order's epoch keeps two from being added at once."""
-    last = transaction.execute(_LAST_ATTEMPT, {"which": order_id}).scalar_one()
+    """Add to an order's history. The order's row is held, so that two are not added at once."""
     transaction.execute(
-        insert(order_attempts),
+        _ADD_ATTEMPT,
         {
             "order_id": order_id,
-            "number": last + 1,
             "action": attempt.action,
             "outcome": attempt.outcome,
+            "code": None if attempt.code is None else attempt.code[:_LONGEST_CODE],
             "detail": attempt.detail,
             "started_at": attempt.started_at,
             "duration_ms": attempt.duration_ms,
@@ -245,30 +343,24 @@ def open_order_of(connection: Connection, certificate_id: str) -> OrderRecord | 
     return None if row is None else load_order(row)
 
 
-_NEWEST_CSR = (
-    select(orders.c.csr)
+_OF_VERSION = (
+    select(orders)
     .where(orders.c.version_id == bindparam("which"), orders.c.certificate_id == bindparam("of"))
     .limit(1)
 )
 
 
-def csr_of_version(connection: Connection, certificate_id: str, version_id: str) -> bytes | None:
-    """DER of the request that a version was made from; None where certctl has none."""
-    found: bytes | None = connection.execute(
-        _NEWEST_CSR, {"which": version_id, "of": certificate_id}
-    ).scalar()
-    return found
+def order_of_version(
+    connection: Connection, certificate_id: str, version_id: str
+) -> OrderRecord | None:
+    """The order that a version came from; None where certctl has none."""
+    row = connection.execute(_OF_VERSION, {"which": version_id, "of": certificate_id}).first()
+    return None if row is None else load_order(row)
 
 
 def insert_order(transaction: Transaction, order: OrderRecord) -> None:
     """Store a new order. A second open one for a certificate is a Duplicate."""
-    insert_row(transaction, order_row(order))
-
-
-def insert_row(transaction: Transaction, row: tuple[Table, Row]) -> None:
-    """Store one row of those that this module makes."""
-    table, values = row
-    transaction.execute(insert(table), values)
+    transaction.insert([order_row(order)])
 
 
 _SUPPLY_CSR = (
@@ -334,50 +426,3 @@ def cancel_unsent_orders(
     """Take back the orders of revoked certificates that no CA has been asked about."""
     rows = transaction.execute(_CANCEL_UNSENT, {"ids": list(certificate_ids), "now": now_ms})
     return [CancelledOrder(row.id, row.certificate_id, row.issuer_id) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class IdempotencyRecord:
-    """What a client's key stands for."""
-
-    request_hash: str
-    order_id: str
-    created_at: int
-
-
-def idempotency_row(api_key_id: str, key: str, record: IdempotencyRecord) -> tuple[Table, Row]:
-    """The row that ties a client's key to its order."""
-    return (
-        idempotency_keys,
-        {
-            "api_key_id": api_key_id,
-            "key": key,
-            "request_hash": record.request_hash,
-            "order_id": record.order_id,
-            "created_at": record.created_at,
-        },
-    )
-
-
-_FIND_KEY = select(
-    idempotency_keys.c.request_hash, idempotency_keys.c.order_id, idempotency_keys.c.created_at
-).where(
-    idempotency_keys.c.api_key_id == bindparam("api_key_id"),
-    idempotency_keys.c.key == bindparam("key"),
-)
-
-
-def find_idempotency_key(
-    connection: Connection, api_key_id: str, key: str
-) -> IdempotencyRecord | None:
-    """What that key was used for, or None."""
-    row = connection.execute(_FIND_KEY, {"api_key_id": api_key_id, "key": key}).first()
-    return None if row is None else IdempotencyRecord(*row)
-
-
-_FORGET = delete(idempotency_keys).where(idempotency_keys.c.created_at <= bindparam("before"))
-
-
-def forget_idempotency_keys(transaction: Transaction, before_ms: int) -> int:
-    """Drop keys made before that time; the number dropped."""
-    return int(transaction.execute(_FORGET, {"before": before_ms}).rowcount)

@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from certctl.domain.revocations import RevocationAction, RevocationReason, RevocationState
 from certctl.storage.leases import RELEASED, Leases, TakenOver
+from certctl.storage.scopes import within_certificate
 from certctl.storage.tables import revocations
 
 if TYPE_CHECKING:
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
     from sqlalchemy import Row as SqlRow
 
+    from certctl.domain.access import Scope
     from certctl.storage.database import Transaction
 
-LEASES = Leases(revocations)
+LEASES = Leases(revocations, group=revocations.c.issuer_id)
 
 
 @dataclass(slots=True)
@@ -182,6 +184,23 @@ def restart_revocation(transaction: Transaction, record: RevocationRecord) -> No
         raise TakenOver
 
 
+_POSTPONED = (
+    select(revocations.c.id)
+    .where(
+        revocations.c.issuer_id == bindparam("issuer"),
+        revocations.c.due_at > bindparam("now"),
+        revocations.c.due_at <= bindparam("until"),
+    )
+    .with_for_update(skip_locked=True)
+)
+_WAKE = update(revocations).where(revocations.c.id.in_(_POSTPONED)).values(due_at=bindparam("now"))
+
+
+def wake_revocations(transaction: Transaction, issuer_id: str, now_ms: int, until_ms: int) -> None:
+    """Make due now what an issuer's CA was to be told until then. Rows in use stay as they are."""
+    transaction.execute(_WAKE, {"issuer": issuer_id, "now": now_ms, "until": until_ms})
+
+
 _DELETE = delete(revocations).where(
     revocations.c.id == bindparam("which"), revocations.c.epoch == bindparam("fence")
 )
@@ -200,8 +219,12 @@ def list_revocations(
     before: str | None,
     state: RevocationState | None,
     bulk_id: str | None,
+    scope: Scope | None,
 ) -> list[RevocationRecord]:
-    """Revocations with ids below `before`, newest first, of one state or bulk where given."""
+    """Revocations within a scope with ids below `before`, newest first.
+
+    Of one state or bulk where given.
+    """
     statement = select(revocations).order_by(revocations.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(revocations.c.id < before)
@@ -209,6 +232,9 @@ def list_revocations(
         statement = statement.where(revocations.c.state == state.value)
     if bulk_id is not None:
         statement = statement.where(revocations.c.bulk_id == bulk_id)
+    statement = statement.where(
+        *within_certificate(revocations.c.certificate_id, scope, connection.dialect)
+    )
     return [load_revocation(row) for row in connection.execute(statement)]
 
 

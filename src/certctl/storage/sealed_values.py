@@ -53,24 +53,35 @@ class StoredState:
         return await swap(self.database, self.scope, key, expected=None, new=value)
 
 
+def find_sealed(connection: Connection, scope: str, name: str) -> bytes | None:
+    """The value as it is stored, or None."""
+    return _sealed(connection, _GET, scope, name)
+
+
+def insert_sealed(
+    connection: Connection, scope: str, name: str, sealed: bytes, now_ms: int
+) -> bool:
+    """Store a sealed value unless there is one; whether this one was stored."""
+    values = {"scope": scope, "name": name, "sealed": sealed, "now": now_ms}
+    return connection.execute(_INSERT, values).rowcount == 1
+
+
 async def swap(
     database: Database, scope: str, name: str, *, expected: bytes | None, new: bytes
 ) -> bytes:
     """Replace a value that still is as `expected`, or is absent; returns the one there now.
 
     With None for `expected` only an absent one is replaced. Whoever comes second gets what the
-    first has stored. Raises Misconfigured when a stored value
-    cannot be opened.
+    first has stored. Raises Misconfigured when a stored value cannot be opened.
     """
     keyring = database.keyring
-    sealed = keyring.seal(scope, name, new)
 
     def write(transaction: Transaction) -> bytes:
         now = database.clock.now_ms()
+        sealed = keyring.seal(scope, name, new)
         stored = _sealed(transaction.connection, _GET_FOR_UPDATE, scope, name)
         if stored is None:
-            values = {"scope": scope, "name": name, "sealed": sealed, "now": now}
-            if transaction.execute(_INSERT, values).rowcount == 1:
+            if insert_sealed(transaction.connection, scope, name, sealed, now):
                 return sealed
             # Another process was first, between the two statements.
             stored = _sealed(transaction.connection, _GET_FOR_UPDATE, scope, name)

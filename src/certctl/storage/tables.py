@@ -47,12 +47,11 @@ def _queue_columns() -> list[Column[Any]]:
     ]
 
 
-def _index_where_set(column: Column[Any]) -> None:
-    """An index of the rows where the column is not null, which are few."""
-    where = column.is_not(None)
-    Index(
-        f"ix_{column.table.name}_{column.name}", column, sqlite_where=where, postgresql_where=where
-    )
+def _index_where_set(*columns: Column[Any]) -> None:
+    """An index of the rows where the last column is not null, which are few."""
+    where = columns[-1].is_not(None)
+    words = "_".join(["ix", columns[0].table.name, *[column.name for column in columns]])
+    Index(words, *columns, sqlite_where=where, postgresql_where=where)
 
 
 # One row, one number: grows whenever something that processes keep in memory has changed.
@@ -86,9 +85,65 @@ issuers = Table(
     Column("source", String(8), nullable=False),  # "env" or "api"
     Column("enabled", Boolean, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    # Limits on calls to the CA that hold for all processes together; null: none.
+    Column("max_concurrency", Integer),
+    Column("max_calls_per_minute", Integer),
+    Column("archived_at", BigInteger),  # null: in use
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
 )
+
+# The last time that a person had an issuer's CA called.
+issuer_checks = Table(
+    "issuer_checks",
+    metadata,
+    Column("issuer_id", String(80), ForeignKey("issuers.id"), primary_key=True),
+    Column("status", String(8), nullable=False),  # ok, failed
+    Column("detail", Text, nullable=False),  # the CA's words
+    Column("code", String(120)),  # the CA's own error code
+    Column("host", String(255)),  # that answered, or should have; null for our own CA
+    Column("checked_at", BigInteger, nullable=False),
+    Column("duration_ms", BigInteger, nullable=False),
+)
+
+# Why an issuer's CA is left alone for now; no row: it is not. Due when it is to be tried again.
+issuer_conditions = Table(
+    "issuer_conditions",
+    metadata,
+    Column("issuer_id", String(80), ForeignKey("issuers.id"), primary_key=True),
+    Column("state", String(8), nullable=False),  # open, quota; closed, refilled: remembered
+    Column("problem", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+    Column("revision", BigInteger, nullable=False),  # of the issuer's settings at that time
+    Column("openings", Integer),  # of the circuit, since then; null for one
+    *_queue_columns(),
+)
+_index_where_set(issuer_conditions.c.due_at)
+
+# Each process's part of an issuer's limits, while it may use it.
+issuer_slices = Table(
+    "issuer_slices",
+    metadata,
+    Column("issuer_id", String(80), ForeignKey("issuers.id"), nullable=False),
+    Column("owner", String(80), nullable=False),
+    Column("concurrency", Integer, nullable=False),
+    Column("calls_per_minute", Integer, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    PrimaryKeyConstraint("issuer_id", "owner"),
+)
+
+# What the webhook is still to be told, in the words of `domain.events`.
+events = Table(
+    "events",
+    metadata,
+    Column("id", String(80), primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("body", Text, nullable=False),  # JSON, as it is sent
+    Column("attempts", Integer, nullable=False),
+    Column("problem", Text),  # why it was not delivered yet
+    *_queue_columns(),
+)
+_index_where_set(events.c.due_at)
 
 profiles = Table(
     "profiles",
@@ -98,6 +153,7 @@ profiles = Table(
     Column("rules", Text, nullable=False),  # JSON, see repositories
     Column("enabled", Boolean, nullable=False),
     Column("revision", BigInteger, nullable=False),
+    Column("archived_at", BigInteger),  # null: in use
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
 )
@@ -110,6 +166,7 @@ api_keys = Table(
     Column("role", String(16), nullable=False),
     Column("scope", Text),  # JSON; null for everything
     Column("secret_hash", String(64), nullable=False),  # SHA-256, hex
+    Column("created_by", String(80)),  # the key that made it; null for certctl itself
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
     Column("revoked_at", BigInteger),
@@ -185,11 +242,16 @@ orders = Table(
     Column("problem", Text),  # why it is where it is, in words
     Column("attempts", Integer, nullable=False),
     Column("accepted_at", BigInteger),  # when the CA took it
+    # Attempts in a row that told nothing; null for none.
+    Column("failures", Integer),
+    # Since when it is open whether the CA has it: sent without an answer, or not known there.
+    Column("unknown_since", BigInteger),
     *_queue_columns(),
 )
-_index_where_set(orders.c.due_at)
+# By issuer first: a CA that is to be left alone, and its thousands of orders, cost nothing.
+_index_where_set(orders.c.issuer_id, orders.c.due_at)
 # Not `IN (…)`: SQLite would build its list anew for every order.
-_OPEN = text(
+OPEN_ORDERS = text(
     "state = 'awaiting_csr' OR state = 'ready' OR state = 'submitting'"
     " OR state = 'pending' OR state = 'uncertain'"
 )
@@ -197,8 +259,8 @@ Index(
     "uq_orders_open",
     orders.c.certificate_id,
     unique=True,
-    sqlite_where=_OPEN,
-    postgresql_where=_OPEN,
+    sqlite_where=OPEN_ORDERS,
+    postgresql_where=OPEN_ORDERS,
 )
 Index("ix_orders_certificate_id", orders.c.certificate_id)
 
@@ -207,9 +269,10 @@ order_attempts = Table(
     metadata,
     Column("order_id", String(80), ForeignKey("orders.id"), nullable=False),
     Column("number", Integer, nullable=False),
-    Column("action", String(16), nullable=False),  # submit, poll, lookup
+    Column("action", String(16), nullable=False),  # submit, poll, lookup, resolve
     Column("outcome", String(24), nullable=False),
-    Column("detail", Text),
+    Column("code", String(120)),  # the CA's own error code
+    Column("detail", Text),  # the CA's words
     Column("started_at", BigInteger, nullable=False),
     Column("duration_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("order_id", "number"),
@@ -239,7 +302,7 @@ revocations = Table(
 Index("ix_revocations_certificate_id", revocations.c.certificate_id)
 # For CRLs, which leave out what has expired.
 Index("ix_revocations_issuer_id_not_after", revocations.c.issuer_id, revocations.c.not_after)
-_index_where_set(revocations.c.due_at)
+_index_where_set(revocations.c.issuer_id, revocations.c.due_at)
 _index_where_set(revocations.c.bulk_id)
 
 # Many certificates revoked by one request, some at a time; `position` is the last id looked at.
@@ -301,7 +364,11 @@ audit_events = Table(
     PrimaryKeyConstraint("chain_id", "seq"),
     sqlite_with_rowid=False,
 )
-Index("ix_audit_events_at", audit_events.c.at, audit_events.c.chain_id, audit_events.c.seq)
+_TIME_OF_EVENT = (audit_events.c.at, audit_events.c.chain_id, audit_events.c.seq)
+Index("ix_audit_events_at", *_TIME_OF_EVENT)
+Index("ix_audit_events_object_id", audit_events.c.object_id, *_TIME_OF_EVENT)
+Index("ix_audit_events_action", audit_events.c.action, *_TIME_OF_EVENT)
+Index("ix_audit_events_actor", audit_events.c.actor, audit_events.c.action, *_TIME_OF_EVENT)
 
 # First and last link that must be there, itself under a mac, so that a cut tail shows.
 audit_chains = Table(

@@ -16,18 +16,18 @@ from sqlalchemy import func, update
 
 from certctl.storage.audit import AuditChain, EncodedEvent, encode_event
 from certctl.storage.failures import CommitFailed, Kind, describe, kind_of, own_error, unavailable
-from certctl.storage.inserts import Inserter
+from certctl.storage.inserts import Inserter, insert_rows
 from certctl.storage.notifications import CHANNEL
 from certctl.storage.tables import changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection, CursorResult, Engine, Executable, RootTransaction
+    from sqlalchemy import Connection, CursorResult, Engine, Executable, RootTransaction, Table
 
     from certctl.domain.audit import AuditEvent
     from certctl.domain.clock import Clock
-    from certctl.storage.inserts import PreparedRow
+    from certctl.storage.inserts import PreparedRow, Row
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +56,13 @@ class Transaction:
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Execute a statement within the transaction."""
         return self.connection.execute(statement, parameters)
+
+    def insert(self, rows: Iterable[tuple[Table, Row]]) -> None:
+        """Insert rows, columns left out being null; a row of `chains` may exist already.
+
+        Raises ValueError for a column that the table does not have.
+        """
+        insert_rows(self.connection, rows)
 
     def audit(self, event: AuditEvent) -> None:
         """Add an audit event; it is stored if, and only if, the rest is."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from certctl.storage.database import Row
     from certctl.storage.revocations import RevocationRecord
 
+DUPLICATE_ID = "pk_versions"
 DUPLICATE_SERIAL = "uq_versions_issuer_id_serial"
 
 
@@ -103,6 +104,17 @@ def get_version(
     version = load_version(row)
     version.revocation = revocations_of(connection, certificate_id).get(version.id)
     return version
+
+
+_OF_SERIAL = _WITH_CHAIN.where(
+    versions.c.issuer_id == bindparam("issuer"), versions.c.serial == bindparam("which")
+)
+
+
+def version_of_serial(connection: Connection, issuer_id: str, serial: str) -> VersionRecord | None:
+    """The version that an issuer gave this serial, whosever it is; None if there is none."""
+    row = connection.execute(_OF_SERIAL, {"issuer": issuer_id, "which": serial}).first()
+    return None if row is None else load_version(row)
 
 
 def list_versions(

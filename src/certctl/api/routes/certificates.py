@@ -55,6 +55,7 @@ async def create_certificate(
             issuer_id=body.issuer_id,
             profile_id=body.profile_id,
             csr=body.csr,
+            key_signature=body.key_signature,
             names=None if body.names is None else tuple(body.names),
             validity_days=body.validity_days,
             owner=body.owner,
@@ -72,7 +73,9 @@ async def list_all(
     its = services(request)
     before = decode_cursor(cursor, str)[0] if cursor is not None else None
     lines = await its.database.read(
-        lambda connection: list_certificates(connection, limit=limit + 1, before=before)
+        lambda connection: list_certificates(
+            connection, limit=limit + 1, before=before, scope=actor(request).scope
+        )
     )
     now = its.clock.now_ms()
     return Page(

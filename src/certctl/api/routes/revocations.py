@@ -42,7 +42,12 @@ async def list_all(
     before = decode_cursor(cursor, str)[0] if cursor is not None else None
     found = await services(request).database.read(
         lambda connection: list_revocations(
-            connection, limit=limit + 1, before=before, state=state, bulk_id=bulk_id
+            connection,
+            limit=limit + 1,
+            before=before,
+            state=state,
+            bulk_id=bulk_id,
+            scope=actor(request).scope,
         )
     )
     return Page(
@@ -63,7 +68,7 @@ async def preview(
     its = services(request)
     before = decode_cursor(cursor, str)[0] if cursor is not None else None
     lines, total = await its.use_cases.bulk_revocations.preview(
-        _filter(body.filter), limit=limit + 1, before=before
+        actor(request), _filter(body.filter), limit=limit + 1, before=before
     )
     now = its.clock.now_ms()
     return CountedPage(
@@ -96,7 +101,9 @@ async def list_bulk(
 ) -> Page[BulkRevocationView]:
     """Bulk revocations, newest first, and how far they are."""
     before = decode_cursor(cursor, str)[0] if cursor is not None else None
-    found = await use_cases(request).bulk_revocations.list(limit=limit + 1, before=before)
+    found = await use_cases(request).bulk_revocations.list(
+        actor(request), limit=limit + 1, before=before
+    )
     return Page(
         data=[bulk_view(*progress) for progress in found[:limit]],
         next=encode_cursor(found[limit - 1][0].id) if len(found) > limit else None,

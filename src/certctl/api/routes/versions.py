@@ -57,7 +57,7 @@ async def renew(
     wanted = body or RenewRequest()
     enrolled = await use_cases(request).renewal.renew(
         actor(request),
-        RenewalRequest(certificate_id, wanted.csr, wanted.validity_days),
+        RenewalRequest(certificate_id, wanted.csr, wanted.validity_days, wanted.key_signature),
         idempotency_key=idempotency_key,
     )
     return await answer(request, enrolled, prefer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from certctl.ca.authority import CertificateAuthority, create_root
+from certctl.domain.orders import Recovery
 from tests.support.scripted_ca import ScriptedCA
 
 if TYPE_CHECKING:
@@ -23,8 +24,15 @@ class _Timely(CertificateAuthority):
 class TimelyCA(ScriptedCA):
     """Issues by the clock that it is given, from a root of its own."""
 
-    def __init__(self, clock: Clock, script: list[Any] | None = None) -> None:
-        super().__init__(script or ["issue"])
+    def __init__(
+        self,
+        clock: Clock,
+        script: list[Any] | None = None,
+        recovery: Recovery = Recovery.ASK,
+        revocations: list[Any] | None = None,
+        lookups: list[Any] | None = None,
+    ) -> None:
+        super().__init__(script or ["issue"], recovery, revocations, lookups)
         key, root = create_root(common_name="Scripted CA", now_ms=clock.now_ms())
         authority = _Timely(key, root)
         authority.clock = clock

@@ -1,0 +1,19 @@
+"""Who made an API key; profiles that are archived; audit events by object, action and actor."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Add what is new. An older process beside this one does not need it."""
+    op.add_column("api_keys", sa.Column("created_by", sa.String(80)))
+    op.add_column("profiles", sa.Column("archived_at", sa.BigInteger()))
+    for first in (["object_id"], ["action"], ["actor", "action"]):
+        op.create_index(
+            f"ix_audit_events_{first[0]}", "audit_events", [*first, "at", "chain_id", "seq"]
+        )

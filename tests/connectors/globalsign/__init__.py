@@ -1,0 +1,1 @@
+"""The connector to GlobalSign Atlas, and the stand-in that it is tested against."""

@@ -1,0 +1,1 @@
+"""Pages do what they say."""
