@@ -186,6 +186,8 @@ certificates = Table(
     Column("version_id", String(80)),  # the newest version
     Column("not_after", BigInteger),  # of that version
     Column("renew_at", BigInteger),  # null: not to be renewed
+    Column("labels", Text),  # JSON object of text; null: none
+    Column("archived_at", BigInteger),  # null: in the inventory
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
 )

@@ -1,4 +1,4 @@
-"""Who made an API key; profiles that are archived; audit events by object, action and actor."""
+"""Who made an API key; labels; what is archived; audit events by object, action and actor."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ def upgrade() -> None:
     """Add what is new. An older process beside this one does not need it."""
     op.add_column("api_keys", sa.Column("created_by", sa.String(80)))
     op.add_column("profiles", sa.Column("archived_at", sa.BigInteger()))
+    op.add_column("certificates", sa.Column("labels", sa.Text()))
+    op.add_column("certificates", sa.Column("archived_at", sa.BigInteger()))
     for first in (["object_id"], ["action"], ["actor", "action"]):
         op.create_index(
             f"ix_audit_events_{first[0]}", "audit_events", [*first, "at", "chain_id", "seq"]
