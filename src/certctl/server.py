@@ -27,6 +27,7 @@ from certctl.api.app import create_app
 from certctl.api.public_protocol import PublicProtocol
 from certctl.api.services import Services
 from certctl.api.status import StatusApp
+from certctl.api.tls_protocol import TLSProtocol
 from certctl.connectors.transport import Transports
 from certctl.domain.clock import SystemClock
 from certctl.domain.errors import CertctlError, Misconfigured
@@ -308,7 +309,7 @@ async def _serve_with(
     api = _Server(
         _config(
             create_app(services),
-            http="httptools",
+            http=TLSProtocol,
             ssl_context_factory=lambda _config, _default: tls.listener_context(),
         ),
         ready,

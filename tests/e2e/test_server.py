@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +23,7 @@ from tests.support.pki import make_csr, make_key, make_live_authority
 from tests.support.server import ServerProcess, clean_environment
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.support.targets import DatabaseTarget
@@ -44,6 +46,19 @@ def served_certificate(server: ServerProcess) -> x509.Certificate:
     return x509.load_pem_x509_certificate(pem.encode())
 
 
+@contextmanager
+def idle_connection(server: ServerProcess) -> Iterator[None]:
+    """A client that had its answer, keeps the connection, and does not listen any more."""
+    context = ssl.create_default_context(cafile=str(server.ca))
+    with (
+        socket.create_connection(("127.0.0.1", server.port)) as connection,
+        context.wrap_socket(connection, server_hostname="localhost") as client,
+    ):
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 200")
+        yield
+
+
 def test_a_restart_keeps_root_key_and_certificates(server: ServerProcess) -> None:
     csr = make_csr(make_key(KeyType.P256), ["www.example.org"])
     with client_for(server) as client:
@@ -52,7 +67,10 @@ def test_a_restart_keeps_root_key_and_certificates(server: ServerProcess) -> Non
         assert made.status_code == 201
         before = served_certificate(server)
     key = server.key
-    assert server.stop() == 0
+    with idle_connection(server):
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - begun < 10
     server.start()
     assert server.key == key
     with client_for(server) as client:

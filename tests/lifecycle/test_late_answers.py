@@ -266,6 +266,78 @@ async def test_an_order_that_was_looked_for_and_sent_again_is_doubled(database: 
     await doubled(bench, order_id, newest=None)
 
 
+@pytest.mark.parametrize("lost", [errors.NoAnswer("reset"), errors.BadAnswer("garbage")])
+async def test_a_lost_answer_to_what_was_sent_again_meanwhile_may_hide_a_second_order(
+    database: Database, lost: errors.IssuerError
+) -> None:
+    process, order_id = await stopped(database, Recovery.LOOKUP, lost, ["issue"])
+    bench = process.bench
+    await bench.step()  # not found: nothing had arrived yet
+    (order,) = await bench.step()
+    assert order.state is OrderState.ISSUED
+    with pytest.raises(TakenOver):
+        await process.wake()
+    stored = await bench.get(order_id)
+    assert stored.version_id == order.version_id
+    assert len(await versions(bench, order_id)) == 1
+    (attempt,) = [a for a in await bench.history(order_id) if a.outcome == "perhaps_doubled"]
+    assert lost.detail in (attempt.detail or "")
+    assert bench.events.kinds() == ["order_doubled"]
+    assert "order.doubled" in await bench.audit_actions()
+
+
+async def test_a_lost_answer_keeps_an_order_from_being_sent_again_unlooked_for(
+    database: Database,
+) -> None:
+    lost = errors.NoAnswer("reset")
+    process, _ = await stopped(database, Recovery.LOOKUP, lost, ["issue"], lookups=[None, "issue"])
+    bench = process.bench
+    (order,) = await bench.step()
+    assert order.state is OrderState.READY  # not found: nothing had arrived yet
+    order = await process.wake()
+    assert order.state is OrderState.SUBMITTING
+    assert order.unknown_since is not None
+    bench.clock.turn(seconds=600)
+    (order,) = await bench.step()
+    assert order.state is OrderState.ISSUED
+    assert bench.ca.books.count("submit") == 1
+    assert bench.events.kinds() == []
+
+
+async def test_an_answer_is_taken_though_what_was_sent_since_may_be_a_second_order(
+    database: Database,
+) -> None:
+    script: list[Any] = [errors.NoAnswer("reset"), "issue"]
+    process, order_id = await stopped(database, Recovery.LOOKUP, "issue", script)
+    bench = process.bench
+    await bench.step()  # not found: nothing had arrived yet
+    (order,) = await bench.step()
+    assert order.state is OrderState.SUBMITTING
+    after = await process.wake()
+    assert after.state is OrderState.ISSUED
+    assert [outcome for _, outcome in await bench.outcomes(order_id)][-2:] == [
+        "late",
+        "perhaps_doubled",
+    ]
+    assert bench.events.kinds()[-1] == "order_doubled"
+
+
+async def test_a_lost_answer_to_what_is_being_looked_for_says_nothing_new(
+    database: Database,
+) -> None:
+    lost = errors.NoAnswer("reset")
+    process, order_id = await stopped(
+        database, Recovery.LOOKUP, lost, ["issue"], lookups=[errors.Unavailable("no"), "issue"]
+    )
+    bench = process.bench
+    (order,) = await bench.step()
+    assert order.state is OrderState.SUBMITTING
+    with pytest.raises(TakenOver):
+        await process.wake()
+    assert [outcome for _, outcome in await bench.outcomes(order_id)][-1] == "late"
+    assert "order_doubled" not in bench.events.kinds()
+
+
 async def test_a_certificate_for_a_cancelled_order_is_kept_and_revoked(database: Database) -> None:
     process, order_id = await stopped(database, Recovery.ASK, "issue", ["issue"])
     bench = process.bench

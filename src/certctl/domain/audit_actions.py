@@ -60,7 +60,7 @@ ACTIONS: dict[str, Action] = {
     "order.doubled": Action(
         _CERTIFICATE,
         "a CA made a second certificate or a second order; the detail has its serial, or what the "
-        "CA calls it",
+        "CA calls it, or says that it is not certain: an answer was lost",
     ),
     "revocation.told": Action(_CERTIFICATE, "a CA has a revocation and works on it"),
     "revocation.confirmed": Action(

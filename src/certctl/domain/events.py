@@ -87,9 +87,9 @@ MEANINGS: dict[EventKind, Meaning] = {
     EventKind.ORDER_DOUBLED: Meaning(
         "certctl.order.doubled",
         Severity.ERROR,
-        "a CA issued for an order that had ended, or more than once for the same order",
-        "see `certctl orders show`, and revoke the certificate that is not needed if certctl could "
-        "not do it",
+        "a CA issued, or may have, for an order that had ended, or twice for the same order",
+        "see `certctl orders show`, and look at the CA; revoke the certificate that is not needed "
+        "if certctl could not do it",
     ),
     EventKind.REVOCATION_REFUSED: Meaning(
         "certctl.revocation.refused",

@@ -3,7 +3,8 @@
 A process that was stopped for longer than its lease wakes up with an answer in its hand, and its
 order has gone on without it. What the answer says is still true. Where nothing was done instead,
 the order takes it. Where the CA was asked a second time meanwhile, it has two orders: that is
-recorded, told, and the certificate that is too many is kept and revoked.
+recorded, told, and the certificate that is too many is kept and revoked. Where the answer to the
+first was lost, it may have two: that is recorded and told.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from certctl.domain.ids import new_id
 from certctl.domain.orders import OPEN_STATES, OrderState, Recovery, may_follow
 from certctl.lifecycle.access import SYSTEM
 from certctl.lifecycle.keeping import keep_newest, keep_spare
-from certctl.lifecycle.outcomes import Outcome
+from certctl.lifecycle.outcomes import Doubt, Outcome
 from certctl.lifecycle.results import apply, audit_of, order_event
 from certctl.storage.certificates import mark_failed
 from certctl.storage.leases import TakenOver
@@ -62,23 +63,30 @@ class Verdict(Enum):
 class Present:
     """How the order stands when an answer comes late.
 
-    `same_submission` says that nobody has sent it since, `was_found` that it is pending because a
+    `sent_again` says that another process has sent it since and heard something, or nothing;
+    `is_on_its_way` that another may be sending it now; `was_found` that it is pending because a
     look-up found it, `is_looked_for` that it is open whether the CA has it, `is_kept` that the
     answer's certificate is kept already.
     """
 
     state: OrderState
-    same_submission: bool
+    sent_again: bool
+    is_on_its_way: bool
     same_reference: bool
     was_found: bool
     is_looked_for: bool
     is_kept: bool
 
+    @property
+    def same_submission(self) -> bool:
+        """Whether nobody has sent it since, as far as anybody knows."""
+        return not (self.sent_again or self.is_on_its_way)
+
 
 def judge(result: StepResult, recovery: Recovery, present: Present) -> Verdict:
     """Decide about a late answer, purely."""
     if result.version is None and not isinstance(result.answer, Pending):
-        return _judge_failure(result, present)
+        return _judge_failure(result, recovery, present)
     if present.is_kept or result.decision.state is S.EXPIRED:
         return Verdict.KNOWN
     same = (
@@ -105,12 +113,38 @@ def judge(result: StepResult, recovery: Recovery, present: Present) -> Verdict:
     return verdict
 
 
-def _judge_failure(result: StepResult, present: Present) -> Verdict:
-    """A no, or "nothing happened": it settles an order of which nobody knew that."""
-    settles = result.decision.state in {S.READY, S.REJECTED} and result.action == "submit"
+def _judge_failure(result: StepResult, recovery: Recovery, present: Present) -> Verdict:
+    """A no, or "nothing happened", settles an order of which nobody knew that.
+
+    After a lost answer, an order that waits to be sent again is looked for first.
+    """
+    if result.action != "submit":
+        return Verdict.KNOWN
+    settles = result.decision.state in {S.READY, S.REJECTED}
     if present.state is S.UNCERTAIN and present.same_submission and settles:
         return Verdict.TAKEN
+    if _is_lost(result, recovery) and present.state is S.READY and present.same_submission:
+        return Verdict.TAKEN
     return Verdict.KNOWN
+
+
+def may_be_two(result: StepResult, recovery: Recovery, present: Present) -> bool:
+    """Whether the CA may have a second order of which nobody will hear, purely.
+
+    One of two answers was lost: the late one, or that to what was sent since and is looked for.
+    Where repeating is how a lost answer is recovered, that is so after each one.
+    """
+    if result.action != "submit":
+        return False
+    if _is_lost(result, recovery):
+        is_on_its_way = present.is_on_its_way and not present.is_looked_for
+        return present.sent_again or is_on_its_way
+    came = result.answer is not None and recovery is Recovery.LOOKUP
+    return came and present.state is S.SUBMITTING and present.is_looked_for and present.sent_again
+
+
+def _is_lost(result: StepResult, recovery: Recovery) -> bool:
+    return result.decision.doubt is Doubt.BEGINS and recovery in {Recovery.LOOKUP, Recovery.ASK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,17 +187,19 @@ class LateAnswers:
         if order is None:
             return None, None
         history = list_attempts(transaction.connection, order.id)
-        verdict = judge(result, recovery, self._present(transaction, order, mine, result, history))
-        match verdict:
-            case Verdict.TAKEN:
-                taken = self._go_on(transaction, order, result, now)
-                return taken, None
-            case Verdict.DOUBLED:
-                return None, self._double(transaction, order, result, now)
-            case _:
-                words = f"{result.outcome.value}: {result.detail or 'nothing new'}"
-                add_attempt(transaction, order.id, _attempt(result, Outcome.LATE, words))
-                return None, None
+        present = self._present(transaction, order, mine, result, history)
+        verdict = judge(result, recovery, present)
+        if verdict is Verdict.DOUBLED:
+            return None, self._double(transaction, order, result, now)
+        taken = None
+        if verdict is Verdict.TAKEN:
+            taken = self._go_on(transaction, order, result, now)
+        if may_be_two(result, recovery, present):
+            return taken, self._perhaps_double(transaction, order, result, now)
+        if taken is None:
+            words = f"{result.outcome.value}: {result.detail or 'nothing new'}"
+            add_attempt(transaction, order.id, _attempt(result, Outcome.LATE, words))
+        return taken, None
 
     def _present(
         self,
@@ -183,11 +219,12 @@ class LateAnswers:
             for a in asked
             if a.action in {"submit", "resolve"}
         )
-        marked_again = order.state is S.SUBMITTING and order.updated_at != mine.updated_at
+        is_on_its_way = order.state is S.SUBMITTING and order.updated_at != mine.updated_at
         answer = result.answer
         return Present(
             state=order.state,
-            same_submission=not sent_again and not marked_again,
+            sent_again=sent_again,
+            is_on_its_way=is_on_its_way,
             same_reference=answer is not None
             and bool(answer.reference)
             and answer.reference == order.reference,
@@ -213,7 +250,7 @@ class LateAnswers:
             )
         elif after.state not in OPEN_STATES:
             mark_failed(transaction, order.certificate_id, now_ms)
-        if after.state is not order.state:
+        if after.state is not before:
             transaction.audit(audit_of(after, result.version))
         return replace(after, epoch=order.epoch + 1)
 
@@ -239,6 +276,26 @@ class LateAnswers:
             detail["reference"] = json.dumps(reference)
             words = f"the CA has a second order, which it calls {json.dumps(reference)}"
         add_attempt(transaction, order.id, _attempt(result, Outcome.DOUBLED, words))
+        return self._tell(transaction, order, detail, words, now_ms)
+
+    def _perhaps_double(
+        self, transaction: Transaction, order: OrderRecord, result: StepResult, now_ms: int
+    ) -> Event:
+        """Record that the CA may have a second order, for a person to look for."""
+        said = f"{result.outcome.value}: {result.detail or 'the order goes on with it'}"
+        words = f"the order was sent twice, and one answer was lost: the CA may have two ({said})"
+        add_attempt(transaction, order.id, _attempt(result, Outcome.PERHAPS_DOUBLED, words))
+        detail = {"order_id": order.id, "issuer_id": order.issuer_id, "certain": "no"}
+        return self._tell(transaction, order, detail, words, now_ms)
+
+    def _tell(
+        self,
+        transaction: Transaction,
+        order: OrderRecord,
+        detail: dict[str, str],
+        words: str,
+        now_ms: int,
+    ) -> Event:
         transaction.audit(
             AuditEvent(
                 at_ms=now_ms,

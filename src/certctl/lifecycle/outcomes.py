@@ -61,6 +61,10 @@ class Outcome(StrEnum):
     LOST = "lost", "the process that waited for the answer ended; the CA may have acted"
     LATE = "late", "an answer came to a process that no longer had the order"
     DOUBLED = "doubled", "such an answer, and the CA has made a second one beside it"
+    PERHAPS_DOUBLED = (
+        "perhaps_doubled",
+        "one of two submissions was never answered: the CA may have a second order",
+    )
     RESOLVED = "resolved", "a person said what became of the order"
 
 
