@@ -220,13 +220,11 @@ def _decode(text: str, field: str) -> bytes:
 
 
 def _load(der: bytes, field: str) -> x509.Certificate:
+    if not _has_positive_serial(der):  # which the library takes, with a warning
+        _refuse("import-serial", field)
     try:
         return x509.load_der_x509_certificate(der)
-    except ValueError:
-        if not _has_positive_serial(der):
-            _refuse("import-serial", field)
-        _refuse("import-unreadable", field)
-    except x509.InvalidVersion:
+    except (ValueError, x509.InvalidVersion):
         _refuse("import-unreadable", field)
 
 
