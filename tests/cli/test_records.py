@@ -71,7 +71,7 @@ def test_all_about_one(run: Run, server: FakeServer) -> None:
         f"{ORDER}  issued  2026-01-01",
         f"There are older ones: certctl certs orders {CERTIFICATE}",
         "certificate.edited  admin  2026-01-01",
-        f"There are older ones: certctl audit --object-id {CERTIFICATE}",
+        f"There are older ones: certctl audit --object {CERTIFICATE}",
     ):
         assert expected in result.stdout
     shown = json.loads(run("certs", "show", CERTIFICATE, "--json").stdout)

@@ -150,6 +150,12 @@ def test_a_chain_has_to_have_issued_it(name: str) -> None:
     assert "planted" not in f"{raised.value.detail} {raised.value.hint}"
 
 
+def test_a_serial_longer_than_it_should_be_is_taken() -> None:
+    """As public roots have them: 20 octets, and one more for the sign."""
+    octets = with_serial(b"\x7f")
+    assert read_foreign(octets, None).serial == "7f" * 20
+
+
 def test_names_that_have_no_form_here_are_counted() -> None:
     names = x509.SubjectAlternativeName(
         [

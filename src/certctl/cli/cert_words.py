@@ -66,7 +66,7 @@ def events_text(certificate_id: str, events: Page[AuditEventView], now: datetime
         (event.action, event.actor, full(event.at, now), changes_of(event.detail))
         for event in events.data
     ]
-    more = f"certctl audit --object-id {certificate_id}" if events.next is not None else None
+    more = f"certctl audit --object {certificate_id}" if events.next is not None else None
     return _lines("Last events", rows, more)
 
 

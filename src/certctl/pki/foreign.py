@@ -36,7 +36,8 @@ MAX_DER = 65_536
 MAX_CHAIN = 10
 MAX_NAMES = 1_000
 _MAX_COMMON_NAME = 255
-_MAX_SERIAL_BITS = 159  # RFC 5280 §4.1.2.2: 20 octets, the first bit of which is the sign
+#: Longer than RFC 5280 §4.1.2.2 has it (20 octets), because some CAs' serials are.
+_MAX_SERIAL_BITS = 256
 _LONGEST_LABEL = 80
 
 _BEGIN = "-----BEGIN "
@@ -66,7 +67,7 @@ _REFUSALS = {
         "no certificate in use is that large: look at what you send",
     ),
     "import-serial": (
-        "the serial is not a positive number of at most 20 octets (RFC 5280 §4.1.2.2)",
+        "the serial is not a positive number (RFC 5280 §4.1.2.2), or has more than 32 octets",
         "have the certificate issued anew, with a serial",
     ),
     "import-extensions-unreadable": (
