@@ -65,7 +65,7 @@ async def test_a_password_of_ones_own_comes_in_a_header(plane: ControlPlane) -> 
     assert pkcs12.load_pkcs12(answer.content, b"planted-password").additional_certs
     for wrong in ("plant", "planted password", "planted" * 20, "planted-\xe9\xe9"):
         answer = await plane.client.get(
-            path, params=query, headers={"X-Store-Password": wrong.encode("latin-1")}
+            path, params=query, headers={b"X-Store-Password": wrong.encode("latin-1")}
         )
         assert answer.status_code == 422
         problem = answer.json()

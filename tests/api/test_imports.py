@@ -46,7 +46,7 @@ def issuer_of(what: Foreign) -> str:
 
 async def test_it_is_kept_listed_and_watched(plane: ControlPlane) -> None:
     what = foreign("www.example.org", "10.0.0.1", common_name="www.example.org")
-    body = {"chain": what.chain, "owner": "web", "labels": {"from": "old-ca"}}
+    body: dict[str, Any] = {"chain": what.chain, "owner": "web", "labels": {"from": "old-ca"}}
     result = await bring(plane, what, **body)
     assert (result["outcome"], result["dry_run"], result["warnings"]) == ("imported", False, [])
     kept = result["certificate"]

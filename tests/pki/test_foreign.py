@@ -32,13 +32,12 @@ def san(*names: str) -> x509.SubjectAlternativeName:
 
 def with_serial(octets: bytes) -> str:
     """PEM of a good certificate whose serial is these octets, as many as it had."""
-    der = bytearray(GOOD.certificate.public_bytes(Encoding.DER))
+    der = GOOD.certificate.public_bytes(Encoding.DER)
     tbs, _ = element(der, 0)
     inside, _ = element(der, tbs)
     _, at = element(der, inside)  # past the version
     start, end = element(der, at)
-    der[start:end] = octets * (end - start)
-    return to_pem(bytes(der))
+    return to_pem(der[:start] + octets * (end - start) + der[end:])
 
 
 def with_zero_serial() -> str:
