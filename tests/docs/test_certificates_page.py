@@ -36,7 +36,7 @@ BODIES: dict[tuple[str, str], type[BaseModel]] = {
 
 
 def test_every_command_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each comes as far as looking for a server, which there is none of: none is a usage error."""
+    """Each comes as far as looking for the key, which there is none of: none is a usage error."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("CERTCTL_")]:
         monkeypatch.delenv(name)
@@ -44,7 +44,7 @@ def test_every_command_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for command in COMMANDS:
         _, *words = shlex.split(command)
         result = CliRunner().invoke(app, ["--data-dir", "nowhere", *words], prog_name="certctl")
-        assert result.exit_code == ExitCode.NOT_REACHABLE, f"{command}: {result.output}"
+        assert result.exit_code == ExitCode.NOT_AUTHORISED, f"{command}: {result.output}"
         assert isinstance(result.exception, SystemExit)
 
 
