@@ -19,6 +19,7 @@ from certctl.lifecycle.permissions import ObjectKind
 from tests.support.asgi import request as send_raw
 from tests.support.callers import Caller, caller
 from tests.support.control_plane import ControlPlane, control_plane
+from tests.support.foreign import foreign
 from tests.support.pki import make_csr, make_key
 from tests.support.scripted_ca import ScriptedCA
 
@@ -44,6 +45,7 @@ SCOPES: dict[str, dict[str, Any]] = {
 #: What else a body needs, so that the route is about to do something.
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/api/v1/certificates"): {"csr": make_csr(make_key(), ["new.inside.example.org"])},
+    ("POST", "/api/v1/certificates/import"): {"certificate": foreign("a.inside.example.org").pem},
     ("POST", "/api/v1/bulk-revocations"): {"filter": {"owner": "web"}, "expected": 9},
     ("POST", "/api/v1/bulk-revocations/preview"): {"filter": {"owner": "web"}},
     ("POST", "/api/v1/keys"): {

@@ -139,7 +139,7 @@ async def test_issuers_and_profiles_are_listed(plane: ControlPlane) -> None:
         ("iss-local", "GenericCA", "ready")
     ]
     profiles = (await plane.client.get("/api/v1/profiles")).json()["data"]
-    assert len(profiles) == 9
+    assert len(profiles) == 10
     root = await plane.client.get("/api/v1/issuers/iss-local/ca")
     certificate = x509.load_pem_x509_certificate(root.content)
     assert certificate.subject == certificate.issuer

@@ -182,9 +182,11 @@ def certificate_view(csr: str | None, *, status: str = "issued", **more: Any) ->
         "common_name": None,
         "names": names,
         "owner": None,
+        "labels": {},
         "order_id": ORDER,
         "version": version,
         "renew_at": None,
+        "archived_at": None,
         "created_at": NOW,
         "updated_at": NOW,
         **more,
@@ -416,7 +418,7 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815 - the base class looks for these names
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any  # noqa: N815 - the base class looks for these names
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -66,6 +66,8 @@ def filled(server: FakeServer) -> FakeServer:
         "revocations": revocation_line(1),
         "bulk-revocations": bulk_view(),
         f"certificates/{CERTIFICATE}/versions": version_view(1, revocation=revocation_view()),
+        f"certificates/{CERTIFICATE}/orders": order_view("pending"),
+        f"certificates/{CERTIFICATE}/audit": EVENT,
     }.items():
         server.on("GET", f"/api/v1/{path}", Reply(200, {"data": [row], "next": None}))
     attempt = {
@@ -108,6 +110,7 @@ def filled(server: FakeServer) -> FakeServer:
 LISTS = {
     "certs": ("certificates", f"cert-{1:026d}"),
     f"certs versions {CERTIFICATE}": (f"certificates/{CERTIFICATE}/versions", f"ver-{1:026d}"),
+    f"certs orders {CERTIFICATE}": (f"certificates/{CERTIFICATE}/orders", ORDER),
     "revocations": ("revocations", f"cert-{1:026d}"),
     "revocations bulk": ("bulk-revocations", BULK),
     "orders": ("orders", ORDER),
@@ -119,6 +122,7 @@ LISTS = {
 }
 SHOWN = {
     ("certs", "show", CERTIFICATE): ("Status       pending", f"Order        {ORDER}"),
+    ("certs", "show", CERTIFICATE, "--json"): (CERTIFICATE,),
     ("orders", "show", ORDER): ("CA's reference  id 42", "1. issue: pending", "works on it"),
     ("orders", "cancel", ORDER): (f"Order {ORDER} is cancelled.",),
     ("issuers", "show", "iss-local"): ("https://ca.example.org", "environment"),
@@ -226,6 +230,8 @@ def test_a_certificate_is_shown_with_its_versions(run: Run, server: FakeServer) 
     path = f"/api/v1/certificates/{CERTIFICATE}"
     server.on("GET", path, Reply(200, view))
     server.on("GET", f"{path}/versions", Reply(200, {"data": versions, "next": "more"}))
+    server.on("GET", f"{path}/orders", Reply(200, {"data": [], "next": None}))
+    server.on("GET", f"{path}/audit", problem(403, "role-not-enough"))
     shown = run("certs", "show", CERTIFICATE).stdout
     assert "Renew at     2126-01-01 12:00:00 UTC" in shown
     newest, _, older = shown.partition(versions[1]["id"])

@@ -30,11 +30,12 @@ from certctl.domain.usages import Usage
 from certctl.lifecycle import bulk_revocation
 from certctl.lifecycle.access import hash_api_key, new_api_key
 from certctl.lifecycle.server_certificate import OwnCertificate, ServerTls
-from certctl.pki.certificates import chain_pem
+from certctl.pki.certificates import chain_pem, to_pem
 from certctl.storage import tables
 from certctl.storage.api_keys import ApiKeyRecord, insert_api_key
 from certctl.storage.issuers import IssuerRecord, insert_issuer, update_issuer
 from certctl.storage.profiles import insert_profile
+from tests.support.foreign import self_signed
 from tests.support.pki import make_ca, make_csr, make_key
 
 if TYPE_CHECKING:
@@ -262,6 +263,10 @@ async def issue_locally(process: Process) -> None:
     await process.revoke(released, "certificateHold")
     await process.post(f"certificates/{released['id']}/release")
     await process.work("revocation", "done")
+    labels = {"env": "old", "team/name": "shop"}
+    archived = await process.order(LOCAL, "archived.example.org", labels=labels)
+    await process.post(f"certificates/{archived['id']}/archive", {"although_valid": True})
+    await process.post("certificates/import", {"certificate": to_pem(self_signed())})
     process.clock.turn(seconds=2)
     await process.work("crl", rows=3)  # a day has passed: it is time for everybody's
 

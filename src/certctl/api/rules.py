@@ -68,6 +68,14 @@ _API: dict[tuple[str, str], Rule] = {
     ("GET", "/certificates/{certificate_id}/download"): Rule(
         _READ, (_CERTIFICATE, Reference("query", "version", ObjectKind.VERSION))
     ),
+    ("POST", "/certificates/import"): Rule(
+        _ORDERING, (Reference("body", "replaces", ObjectKind.CERTIFICATE),)
+    ),
+    ("PATCH", "/certificates/{certificate_id}"): Rule(_ORDERING, (_CERTIFICATE,)),
+    ("POST", "/certificates/{certificate_id}/archive"): Rule(_ORDERING, (_CERTIFICATE,)),
+    ("POST", "/certificates/{certificate_id}/unarchive"): Rule(_ORDERING, (_CERTIFICATE,)),
+    ("GET", "/certificates/{certificate_id}/orders"): Rule(_READ, (_CERTIFICATE,)),
+    ("GET", "/certificates/{certificate_id}/audit"): Rule(Permission.AUDIT, (_CERTIFICATE,)),
     ("POST", "/certificates/{certificate_id}/renew"): Rule(_ORDERING, (_CERTIFICATE,)),
     ("POST", "/certificates/{certificate_id}/revoke"): Rule(_REVOKE, (_CERTIFICATE,)),
     ("POST", "/certificates/{certificate_id}/release"): Rule(_REVOKE, (_CERTIFICATE,)),

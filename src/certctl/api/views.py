@@ -39,7 +39,11 @@ def _name(stored: str) -> str:
     return stored.partition(":")[2]
 
 
-def _status(stored: str, not_after: int | None, now_ms: int) -> CertificateStatus:
+def _status(
+    stored: str, not_after: int | None, archived_at: int | None, now_ms: int
+) -> CertificateStatus:
+    if archived_at is not None:
+        return "archived"
     if stored == "issued" and not_after is not None and not_after < now_ms:
         return "expired"
     status: CertificateStatus = stored  # type: ignore[assignment] # the column holds no other word
@@ -114,15 +118,17 @@ def certificate_view(certificate: CertificateRecord, now_ms: int) -> Certificate
     version = certificate.version
     return CertificateView.model_construct(
         id=certificate.id,
-        status=_status(certificate.status, certificate.not_after, now_ms),
+        status=_status(certificate.status, certificate.not_after, certificate.archived_at, now_ms),
         issuer_id=certificate.issuer_id,
         profile_id=certificate.profile_id,
         common_name=certificate.common_name,
         names=[_name(name) for name in certificate.names],
         owner=certificate.owner,
+        labels=certificate.labels,
         order_id=certificate.order_id,
         version=None if version is None else version_view(version),
         renew_at=None if certificate.renew_at is None else from_ms(certificate.renew_at),
+        archived_at=None if certificate.archived_at is None else from_ms(certificate.archived_at),
         created_at=from_ms(certificate.created_at),
         updated_at=from_ms(certificate.updated_at),
     )
@@ -132,7 +138,7 @@ def certificate_summary(line: CertificateLine, now_ms: int) -> CertificateSummar
     """A row of the inventory."""
     return CertificateSummary(
         id=line.id,
-        status=_status(line.status, line.not_after, now_ms),
+        status=_status(line.status, line.not_after, line.archived_at, now_ms),
         issuer_id=line.issuer_id,
         profile_id=line.profile_id,
         common_name=line.common_name,

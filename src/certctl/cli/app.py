@@ -18,7 +18,7 @@ COMMANDS = {
     "renew": "Get the next version of a certificate, for the same names.",
     "revoke": "Revoke a certificate, or all that fit a filter.",
     "release": "Take back the hold of a certificate.",
-    "certs": "List certificates; show or download one.",
+    "certs": "List certificates; show, edit, archive, download or import one.",
     "revocations": "List revocations; follow or cancel many at once.",
     "orders": "List orders; show, cancel or resolve one.",
     "issuers": "List issuers; add, change, test or delete one.",

@@ -1,35 +1,20 @@
 """`certctl certs`."""
 
-import sys
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from certctl.cli import cert_download, cert_import, cert_records
 from certctl.cli.listing import show_list
-from certctl.cli.options import Force, OutFile
-from certctl.cli.session import All, AsJson, Limit, Session, command_group, examples
+from certctl.cli.options import CertificateId
+from certctl.cli.session import All, AsJson, Limit, command_group, examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
     from certctl.cli.tables import Table
-    from certctl.schemas.certificates import CertificateSummary, CertificateView, VersionView
-    from certctl.schemas.common import Page
-
-Id = Annotated[str, typer.Argument(metavar="ID", help="The certificate: cert-...")]
-
-_SHOWN_VERSIONS = 10
-
-
-class FileFormat(StrEnum):
-    """Forms of a certificate as a file."""
-
-    PEM = "pem"
-    CHAIN = "chain"
-    DER = "der"
-
+    from certctl.schemas.certificates import CertificateSummary, VersionView
 
 app = command_group()
 
@@ -45,7 +30,7 @@ app = command_group()
 def list_all(
     context: typer.Context, limit: Limit = 50, everything: All = False, as_json: AsJson = False
 ) -> None:
-    """List certificates; show or download one. The newest come first."""
+    """List certificates; show, edit, archive, download or import one. The newest come first."""
     show_list(
         context,
         as_json,
@@ -57,18 +42,6 @@ def list_all(
     )
 
 
-@app.command(epilog=examples("certctl certs show cert-..."))
-def show(context: typer.Context, certificate_id: Id, as_json: AsJson = False) -> None:
-    """Show a certificate with its versions and their revocation."""
-    session = Session(context, as_json)
-    with session.connect() as client:
-        certificate = client.certificate(certificate_id)
-        versions = None
-        if certificate.version is not None and not session.options.json:
-            versions = client.versions(certificate_id, limit=_SHOWN_VERSIONS)
-    session.answer(certificate, lambda: _described(certificate, versions, session.now))
-
-
 @app.command(
     epilog=examples(
         "certctl certs versions cert-...",
@@ -77,7 +50,7 @@ def show(context: typer.Context, certificate_id: Id, as_json: AsJson = False) ->
 )
 def versions(
     context: typer.Context,
-    certificate_id: Id,
+    certificate_id: CertificateId,
     limit: Limit = 50,
     everything: All = False,
     as_json: AsJson = False,
@@ -94,39 +67,11 @@ def versions(
     )
 
 
-@app.command(
-    epilog=examples(
-        "certctl certs download cert-... --format chain --out www.chain.crt",
-        "certctl certs download cert-... | openssl x509 -noout -text",
-        "certctl certs download cert-... --version ver-...     an older one",
-    )
-)
-def download(
-    context: typer.Context,
-    certificate_id: Id,
-    *,
-    file_format: Annotated[
-        FileFormat,
-        typer.Option("--format", help="pem: the certificate; chain: with its CAs; der: binary."),
-    ] = FileFormat.PEM,
-    version: Annotated[
-        str | None,
-        typer.Option(metavar="ID", help="One of its versions: ver-... [default: the newest]"),
-    ] = None,
-    out: OutFile = "-",
-    force: Force = False,
-    as_json: AsJson = False,
-) -> None:
-    """Download a version as a file: the newest, or the one that you name."""
-    if out == "-" and file_format is FileFormat.DER and sys.stdout.isatty():
-        raise typer.BadParameter("DER is binary: name a file with --out", param_hint="'--format'")
-
-    from certctl.cli.files import save
-
-    session = Session(context, as_json)
-    with session.connect() as client:
-        content = client.download(certificate_id, file_format.value, version_id=version)
-    save(session, content, out, force=force)
+app.registered_commands += [
+    *cert_records.app.registered_commands,
+    *cert_download.app.registered_commands,
+    *cert_import.app.registered_commands,
+]
 
 
 def table(rows: "Sequence[CertificateSummary]", now: "datetime") -> "Table":
@@ -183,32 +128,3 @@ def _version_table(rows: "list[VersionView]", now: "datetime") -> "Table":
             for row in rows
         ],
     )
-
-
-def _described(
-    certificate: "CertificateView", versions: "Page[VersionView] | None", now: "datetime"
-) -> str:
-    from certctl.cli.tables import fields
-    from certctl.cli.times import full
-    from certctl.cli.versions import described
-
-    text = fields(
-        [
-            ("Certificate", certificate.id),
-            ("Status", certificate.status),
-            ("Names", ", ".join(certificate.names)),
-            ("Common name", certificate.common_name),
-            ("Issuer", certificate.issuer_id),
-            ("Profile", certificate.profile_id),
-            ("Owner", certificate.owner),
-            ("Order", certificate.order_id),
-            ("Renew at", full(certificate.renew_at, now)),
-            ("Created", full(certificate.created_at, now)),
-        ]
-    )
-    if versions is None:
-        return text
-    text += described(versions.data, now)
-    if versions.next is not None:
-        text += f"\n\nThere are older versions: certctl certs versions {certificate.id}"
-    return text

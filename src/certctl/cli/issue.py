@@ -12,10 +12,12 @@ from certctl.cli.options import (
     KeyFile,
     KeySignature,
     KeySignatureFile,
+    Label,
     NoWait,
     Out,
     Wait,
     check_signature_options,
+    read_labels,
 )
 from certctl.cli.requests import KeyChoice
 from certctl.cli.session import AsJson, Session, command_group, examples
@@ -28,6 +30,7 @@ EXAMPLES = examples(
     "certctl issue www.example.org 10.0.0.1 --days 30 --out /etc/tls/",
     "certctl issue www.example.org --out /etc/tls/web      writes web.crt, ...",
     "certctl issue www.example.org --key www.key           with a key you have",
+    "certctl issue www.example.org --owner web --label env=prod",
     "certctl issue --csr www.csr                           with a CSR you have",
     "certctl issue www.example.org --key-signature         if the CA wants one",
     "certctl issue spiffe://example.org/api --profile prof-mtls",
@@ -72,6 +75,7 @@ def issue(
     owner: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Who looks after the certificate.")
     ] = None,
+    label: Label = None,
     out: Out = ".",
     force: ForceAll = False,
     wait: Wait = 60,
@@ -119,6 +123,7 @@ def issue(
         names=names if csr is not None else None,
         validity_days=days,
         owner=owner,
+        labels=read_labels(label),
     )
     with session.connect() as client:
         issuance.carry_out(
@@ -142,4 +147,6 @@ def _repetition(body: "CertificateCreate") -> list[str]:
         command += ["--days", str(body.validity_days)]
     if body.owner is not None:
         command += ["--owner", body.owner]
+    for key, text in (body.labels or {}).items():
+        command += ["--label", f"{key}={text}"]
     return command

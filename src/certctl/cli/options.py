@@ -5,6 +5,31 @@ from typing import Annotated
 
 import typer
 
+CertificateId = Annotated[str, typer.Argument(metavar="ID", help="The certificate: cert-...")]
+
+# Of what people hang on certificates
+
+Label = Annotated[
+    list[str] | None,
+    typer.Option("--label", metavar="KEY=TEXT", help="A label; give it again for another one."),
+]
+
+
+def read_labels(texts: list[str] | None) -> dict[str, str] | None:
+    """Labels as they are written on the command line. Raises BadParameter."""
+    if not texts:
+        return None
+    found: dict[str, str] = {}
+    for text in texts:
+        key, sign, value = text.partition("=")
+        if not sign or key in found:
+            raise typer.BadParameter(
+                "write KEY=TEXT, each key once: --label env=prod", param_hint="'--label'"
+            )
+        found[key] = value
+    return found
+
+
 # Of `issue` and `renew`
 
 Days = Annotated[

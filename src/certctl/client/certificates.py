@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from certctl.schemas.certificates import CertificateCreate
     from certctl.schemas.revocations import ReasonName, RevocationStatus
 
-Format = Literal["pem", "chain", "der"]
+Format = Literal["pem", "chain", "der", "pkcs7", "pkcs12", "jks"]
 
 #: The longest that the server holds a request open (`Prefer: wait`).
 MAX_SERVER_WAIT = 60
@@ -94,11 +94,26 @@ class CertificateCalls(Calls):
                 return found
 
     def download(
-        self, certificate_id: str, file_format: Format = "pem", *, version_id: str | None = None
+        self,
+        certificate_id: str,
+        file_format: Format = "pem",
+        *,
+        version_id: str | None = None,
+        store_password: str | None = None,
     ) -> bytes:
-        """The newest version or another: the leaf (`pem`, `der`), or with its CAs (`chain`)."""
+        """The newest version or another: the leaf (`pem`, `der`), or with its CAs (`chain`,
+        `pkcs7`); or a trust store for Java with its CAs (`pkcs12`, `jks`).
+
+        The password of a trust store is `changeit` unless another one is given.
+        """
         address = at("certificates", certificate_id, "download")
-        return self._get(address, format=file_format, version=version_id).content
+        answer = self._connection.send(
+            "GET",
+            address,
+            params={"format": file_format, "version": version_id},
+            headers=None if store_password is None else {"X-Store-Password": store_password},
+        )
+        return answer.content
 
     # Revocation. Repeating is harmless, so lost answers are asked for again.
 

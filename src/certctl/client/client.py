@@ -9,6 +9,7 @@ from certctl.client.issuers import IssuerCalls
 from certctl.client.keys import KeyCalls
 from certctl.client.orders import OrderCalls
 from certctl.client.profiles import ProfileCalls
+from certctl.client.records import RecordCalls
 from certctl.client.revocations import RevocationCalls
 from certctl.client.secrets import SecretCalls
 from certctl.schemas.common import Health
@@ -16,6 +17,7 @@ from certctl.schemas.common import Health
 
 class Client(
     CertificateCalls,
+    RecordCalls,
     OrderCalls,
     RevocationCalls,
     IssuerCalls,

@@ -94,14 +94,21 @@ class Connection:
         *,
         params: Mapping[str, str | int | None] | None = None,
         body: BaseModel | None = None,
+        is_patch: bool = False,
         headers: Mapping[str, str] | None = None,
         answer_within: float = ANSWER_SECONDS,
     ) -> httpx2.Response:
-        """The server's answer, if it is a success. Raises ClientError."""
+        """The server's answer, if it is a success. Raises ClientError.
+
+        Of a body what is None is not sent, but for a patch, where null says something: of that, all
+        that was set is.
+        """
         kept = {name: value for name, value in (params or {}).items() if value is not None}
         arguments: dict[str, Any] = {}
         if body is not None:
-            arguments["content"] = body.model_dump_json(exclude_none=True)
+            arguments["content"] = body.model_dump_json(
+                exclude_none=not is_patch, exclude_unset=is_patch
+            )
             headers = {**(headers or {}), "Content-Type": "application/json"}
         timeout = httpx2.Timeout(answer_within, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
         try:

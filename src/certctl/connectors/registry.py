@@ -22,6 +22,7 @@ from certctl import connectors
 from certctl.connectors.config import ConnectorConfig
 from certctl.connectors.contract import ConnectorType
 from certctl.connectors.errors import Misconfigured
+from certctl.connectors.external import EXTERNAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,7 +44,7 @@ class _Unusable(Exception):
 
 @cache
 def all_connector_types() -> tuple[ConnectorType, ...]:
-    """Every connector type, by name.
+    """Every connector type that issuers can be made of, by name.
 
     Connectors' own libraries are imported by their factories, so that naming a type stays cheap.
     """
@@ -56,7 +57,7 @@ def all_connector_types() -> tuple[ConnectorType, ...]:
     for entry_point in sorted(entry_points(group=ENTRY_POINTS), key=lambda e: (e.name, e.value)):
         try:
             third_party = _checked(entry_point.load())
-            _check_no_clash(third_party, found)
+            _check_no_clash(third_party, (*found, EXTERNAL))
         except _Unusable as error:
             log.error("connector left out", entry_point=entry_point.value, problem=str(error))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - code that is not ours may do anything
@@ -113,8 +114,8 @@ def _names(kind: ConnectorType) -> set[str]:
 
 @cache
 def connector_types() -> dict[str, ConnectorType]:
-    """Every connector type by its name and its aliases, lower-cased."""
-    return {name: kind for kind in all_connector_types() for name in _names(kind)}
+    """Every connector type by its name and its aliases, lower-cased; that of imports among them."""
+    return {name: kind for kind in (*all_connector_types(), EXTERNAL) for name in _names(kind)}
 
 
 def connector_type(name: str) -> ConnectorType:

@@ -42,7 +42,7 @@ class Permission(StrEnum):
 MEANINGS: dict[Permission, str] = {
     Permission.READ: "look at certificates, orders, revocations, issuers (never their secrets) and "
     "profiles",
-    Permission.ORDER: "order and renew certificates",
+    Permission.ORDER: "order, renew, edit, archive and import certificates",
     Permission.SETTLE: "cancel orders, and say what became of those in `uncertain`",
     Permission.REVOKE: "revoke certificates, one or many, and take back holds",
     Permission.METRICS: "scrape `/metrics`",

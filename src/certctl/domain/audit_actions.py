@@ -38,6 +38,18 @@ ACTIONS: dict[str, Action] = {
         "a version was revoked, put on hold, or told to its CA again; the detail has serial and "
         "reason, and the bulk revocation that it was part of",
     ),
+    "certificate.edited": Action(
+        _CERTIFICATE, "somebody changed its owner or labels; the detail has `changes`"
+    ),
+    "certificate.archived": Action(
+        _CERTIFICATE, "somebody took it out of the inventory, and ended its renewal"
+    ),
+    "certificate.unarchived": Action(_CERTIFICATE, "somebody put it back into the inventory"),
+    "certificate.imported": Action(
+        _CERTIFICATE,
+        "somebody brought a certificate that certctl did not issue; the detail has its issuer and "
+        "serial, and whether it was added to one that was there (`added_version`)",
+    ),
     "certificate.hold_released": Action(_CERTIFICATE, "a hold is to end"),
     "order.pending": Action(_CERTIFICATE, "the CA works on an order"),
     "order.ready": Action(

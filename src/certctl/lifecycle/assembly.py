@@ -10,8 +10,10 @@ from certctl.lifecycle.advance import Advance
 from certctl.lifecycle.bulk_revocation import BulkRevocations, BulkStep
 from certctl.lifecycle.conditions import Conditions
 from certctl.lifecycle.crls import Crls
+from certctl.lifecycle.editing import Editing
 from certctl.lifecycle.enrolment import Enrolment
 from certctl.lifecycle.events import Events
+from certctl.lifecycle.imports import Imports
 from certctl.lifecycle.issuers import Issuers
 from certctl.lifecycle.keys import Keys
 from certctl.lifecycle.last_use import LastUse
@@ -59,6 +61,8 @@ class UseCases:
     refusals: Refusals
     enrolment: Enrolment
     renewal: Renewal
+    editing: Editing
+    imports: Imports
     orders: Orders
     resolution: Resolution
     conditions: Conditions
@@ -131,6 +135,8 @@ def assemble(
         refusals=Refusals(database, clock),
         enrolment=Enrolment(database, catalog, clock, scheduler, tally),
         renewal=Renewal(database, catalog, clock, scheduler, tally),
+        editing=Editing(database, clock),
+        imports=Imports(database, catalog, clock),
         orders=Orders(database, catalog, clock, schedule, scheduler, tally=tally),
         resolution=Resolution(database, catalog, clock, scheduler, tally),
         conditions=conditions,

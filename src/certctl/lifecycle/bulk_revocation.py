@@ -11,6 +11,7 @@ import structlog
 from certctl.domain.audit import AuditEvent
 from certctl.domain.errors import Conflict, InvalidInput, NotFound
 from certctl.domain.ids import new_id
+from certctl.domain.imports import EXTERNAL_TYPE
 from certctl.domain.revocations import RevocationReason
 from certctl.lifecycle.access import SYSTEM
 from certctl.lifecycle.revocations import Recorder
@@ -182,8 +183,10 @@ class BulkRevocations:
             return
         for issuer in self._catalog.issuers():
             issuer_id = issuer.record.id
-            meant = wanted.issuer_id in {None, issuer_id} and (
-                wanted.scope is None or wanted.scope.admits_issuer(issuer_id)
+            meant = (
+                issuer.record.type != EXTERNAL_TYPE  # whose certificates no filter finds
+                and wanted.issuer_id in {None, issuer_id}
+                and (wanted.scope is None or wanted.scope.admits_issuer(issuer_id))
             )
             if meant and (issuer.connector is None or not issuer.connector.abilities.hold):
                 raise InvalidInput(

@@ -17,6 +17,7 @@ import structlog
 from certctl.connectors.registry import connector_type
 from certctl.connectors.transport import Transports
 from certctl.domain.errors import CertctlError, InvalidInput, NotFound, Unavailable
+from certctl.domain.imports import EXTERNAL_TYPE, IMPORTED_PROFILE_ID
 from certctl.lifecycle.building import BUILD_SECONDS, Builder
 from certctl.lifecycle.live_issuers import RETRY_SECONDS, Issuer, LiveIssuers
 from certctl.storage.api_keys import ApiKeyRecord, list_api_keys
@@ -168,6 +169,14 @@ class Catalog:
             issuer = self.issuer(issuer_id)
         except NotFound as error:
             raise error.as_input() from None
+        if issuer.record.type == EXTERNAL_TYPE:
+            raise InvalidInput(
+                "issuer-external",
+                "this issuer stands for a CA whose certificates were imported: nothing can be "
+                "ordered from it",
+                field="issuer_id",
+                hint="choose another issuer",
+            )
         if issuer.record.archived_at is not None:
             raise InvalidInput(
                 "issuer-archived",
@@ -198,6 +207,13 @@ class Catalog:
             found = self.profile(profile_id)
         except NotFound as error:
             raise error.as_input() from None
+        if profile_id == IMPORTED_PROFILE_ID:
+            raise InvalidInput(
+                "profile-for-imports",
+                "this profile is for imported certificates: nothing can be ordered with it",
+                field="profile_id",
+                hint="choose another profile",
+            )
         if found.archived_at is not None:
             raise InvalidInput(
                 "profile-archived",

@@ -49,6 +49,7 @@ class EnrolmentRequest:
     validity_days: int | None = None
     owner: str | None = None
     key_signature: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
 
     def fingerprint(self) -> str:
         """SHA-256 that is equal for equal requests."""
@@ -62,6 +63,8 @@ class EnrolmentRequest:
         )
         if self.key_signature is not None:  # else it is the hash that earlier versions stored
             fields += (self.key_signature,)
+        if self.labels:
+            fields += (self.labels,)
         return hashlib.sha256(repr(fields).encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -151,6 +154,7 @@ class Enrolment:
             version=version,
             renew_at=renew_at,
             now_ms=now,
+            labels=dict(request.labels),
         )
         rows.append(order_row(order))
         if version is not None:
@@ -195,6 +199,7 @@ class Enrolment:
             updated_at=now,
             version=version,
             order_id=order_id,
+            labels=dict(request.labels),
         )
         return Enrolled(certificate, order_id, order.state)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from certctl.connectors import errors as connector_errors
 from certctl.domain.errors import Conflict, InvalidInput
 from certctl.domain.ids import id_after_name
+from certctl.domain.imports import EXTERNAL_TYPE, is_external_issuer_id
 from certctl.domain.randomness import random_bytes
 from certctl.lifecycle.environment import issuers_in_environment
 from certctl.lifecycle.issuer_settings import Settings
@@ -51,6 +52,18 @@ class IssuerTypes:
                 hint="GET /api/v1/issuers/types lists the types with their settings",
             ) from None
 
+    def kind_to_make(self, name: str) -> ConnectorType:
+        """The same, of those that people make issuers of."""
+        kind = self.kind(name)
+        if kind.name == EXTERNAL_TYPE:
+            raise InvalidInput(
+                "issuer-type-of-imports",
+                "issuers of this type come with the certificates that are imported",
+                field="type",
+                hint="import one: POST /api/v1/certificates/import",
+            )
+        return kind
+
     def kind_of(self, record: IssuerRecord, named: str | None) -> ConnectorType:
         """The type of an issuer; Conflict if a request named another one."""
         kind = self.kind(record.type)
@@ -84,16 +97,22 @@ class IssuerTypes:
         return Settings(settings.config, settings.secrets)
 
     def check_not_reserved(self, issuer_id: str, kind: ConnectorType) -> None:
-        """Raise InvalidInput for an id that another type's environment makes an issuer of."""
+        """Raise InvalidInput for an id that another type's environment makes an issuer of.
+
+        So for one that an import would.
+        """
         if self._is_reserved(issuer_id, kind):
             raise InvalidInput(
                 "issuer-id-reserved",
-                "this id is for the issuer that another type's environment variables make",
+                "this id is for an issuer that another type's environment variables, or the import "
+                "of a certificate, make",
                 field="id",
                 hint="choose another id, or leave it out",
             )
 
     def _is_reserved(self, issuer_id: str, kind: ConnectorType) -> bool:
+        if is_external_issuer_id(issuer_id):
+            return True
         return any(other.issuer_id == issuer_id and other.name != kind.name for other in self.types)
 
     def id_for(self, name: str, kind: ConnectorType) -> str:

@@ -15,6 +15,7 @@ import structlog
 from certctl.connectors.registry import all_connector_types
 from certctl.domain.audit import AuditEvent
 from certctl.domain.errors import Conflict, NotFound
+from certctl.domain.imports import EXTERNAL_TYPE
 from certctl.domain.randomness import random_bytes
 from certctl.lifecycle.archiving import archived_name, archived_suffix
 from certctl.lifecycle.issuer_check import CHECK_SECONDS, run_check
@@ -116,7 +117,7 @@ class Issuers:
         where the name or the id is taken, Unavailable where the CA has to be asked and does not
         answer. Nothing is stored then.
         """
-        kind = self._types.kind(wanted.type)
+        kind = self._types.kind_to_make(wanted.type)
         settings = accept_settings(kind, wanted.config, {})
         if wanted.id is not None:
             self._types.check_not_reserved(wanted.id, kind)
@@ -171,7 +172,9 @@ class Issuers:
         else:
             settings = accept_settings(kind, change.config, before.secrets)
         enabled = change.enabled and before.archived_at is None
-        if not enabled:
+        if enabled:
+            _check_can_issue(before)
+        else:
             self._check_not_needed(issuer_id)
         after = replace(
             before,
@@ -303,6 +306,8 @@ class Issuers:
                     "an archived issuer cannot be enabled",
                     hint="make a new issuer; the name of this one is free",
                 )
+            if enabled:
+                _check_can_issue(before)
             if before.enabled != enabled:
                 after = replace(before, enabled=enabled, updated_at=now)
                 update_issuer(transaction, self._database.keyring, after)
@@ -395,6 +400,17 @@ def _not_found() -> NotFound:
         "there is no issuer of that id",
         hint="list the issuers: GET /api/v1/issuers, or `certctl issuers`",
     )
+
+
+def _check_can_issue(record: IssuerRecord) -> None:
+    if record.type == EXTERNAL_TYPE:
+        raise Conflict(
+            "issuer-external",
+            "this issuer stands for a CA whose certificates were imported: nothing is ordered "
+            "from it, so it cannot be enabled",
+            field="enabled",
+            hint="make an issuer with an account at that CA, where there is a type for it",
+        )
 
 
 def _id_taken() -> Conflict:

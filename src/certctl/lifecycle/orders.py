@@ -14,6 +14,7 @@ from certctl.domain.waiting import Standstill, Waiting, due_at, waits_for
 from certctl.lifecycle import outcomes
 from certctl.lifecycle.advance import hindrance, schedule_for
 from certctl.lifecycle.idempotency import load_enrolled
+from certctl.lifecycle.revocations import load_certificate
 from certctl.storage.certificates import mark_failed
 from certctl.storage.conditions import ConditionState
 from certctl.storage.orders import (
@@ -99,6 +100,24 @@ class Orders:
         order, history = await self._database.read(load)
         waiting = self._waiting(order)
         return OrderNow(order, history, self.due_at(order), waits_for(waiting))
+
+    async def of_certificate(
+        self, certificate_id: str, *, limit: int, before: str | None
+    ) -> list[OrderRecord]:
+        """A certificate's orders with ids below `before`, newest first; NotFound without it."""
+
+        def load(connection: Connection) -> list[OrderRecord]:
+            load_certificate(connection, certificate_id)
+            return list_orders(
+                connection,
+                limit=limit,
+                before=before,
+                state=None,
+                scope=None,
+                certificate_id=certificate_id,
+            )
+
+        return await self._database.read(load)
 
     async def list(
         self, actor: Actor, *, limit: int, before: str | None, state: OrderState | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from certctl.domain.imports import IMPORTED_PROFILE_ID
 from certctl.domain.keys import KeyType
 from certctl.domain.names import NameKind
 from certctl.domain.profiles import SECONDS_PER_DAY, Profile
@@ -112,5 +113,16 @@ PRESETS: tuple[Profile, ...] = (
         name_kinds=frozenset({NameKind.DNS, NameKind.IP, NameKind.URI}),
         default_validity=30 * 60,
         max_validity=30 * 60,
+    ),
+    Profile(
+        id=IMPORTED_PROFILE_ID,
+        name="Imported",
+        description="Certificates that were imported, whatever is in them; nothing is ordered with "
+        "it",
+        key_types=_ALL_KEYS,
+        usages=tuple(Usage),
+        name_kinds=frozenset(NameKind),
+        default_validity=_days(397),
+        max_validity=_days(397),
     ),
 )

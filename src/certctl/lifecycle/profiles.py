@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from certctl.domain.audit import AuditEvent, changes
 from certctl.domain.errors import Conflict, InvalidInput, NotFound
 from certctl.domain.ids import id_after_name
+from certctl.domain.imports import IMPORTED_PROFILE_ID
 from certctl.domain.profile_rules import (
     check_issuer_can_follow,
     check_rules,
@@ -124,6 +125,7 @@ class Profiles:
         certificate could not be ordered with any more; InvalidInput as `create`. The profile stays
         as it was then.
         """
+        _check_not_for_imports(wanted.id)
         before = await self._existing(wanted.id)
         if before.archived_at is not None:
             raise _archived()
@@ -157,6 +159,7 @@ class Profiles:
 
     async def archive(self, actor: Actor, profile_id: str) -> None:
         """Put a profile away for good: no requests, not in lists, its name is free."""
+        _check_not_for_imports(profile_id)
         now = self._clock.now_ms()
         suffix = archived_suffix()
 
@@ -186,6 +189,7 @@ class Profiles:
         Raises Conflict while certificates or orders use it, and for one that the next start would
         make again.
         """
+        _check_not_for_imports(profile_id)
         before = await self._existing(profile_id)
         if profile_id in _BUILT_IN:
             raise Conflict(
@@ -217,6 +221,7 @@ class Profiles:
         await self._catalog.refresh()
 
     async def _set_enabled(self, actor: Actor, profile_id: str, *, enabled: bool) -> ProfileState:
+        _check_not_for_imports(profile_id)
         now = self._clock.now_ms()
         action = "profile.enabled" if enabled else "profile.disabled"
 
@@ -332,6 +337,15 @@ def _locked(transaction: Transaction, profile_id: str) -> ProfileRecord:
     if record is None:
         raise _not_found()
     return record
+
+
+def _check_not_for_imports(profile_id: str) -> None:
+    if profile_id == IMPORTED_PROFILE_ID:
+        raise Conflict(
+            "profile-for-imports",
+            "this profile is for imported certificates, and stays as it is",
+            hint="make a profile of your own for what you order",
+        )
 
 
 def _not_found() -> NotFound:

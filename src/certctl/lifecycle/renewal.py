@@ -12,6 +12,7 @@ from cryptography import x509
 from certctl.domain.audit import AuditEvent
 from certctl.domain.errors import Conflict, InvalidInput
 from certctl.domain.ids import new_id
+from certctl.domain.imports import IMPORTED_PROFILE_ID
 from certctl.domain.names import decode_stored
 from certctl.domain.orders import OrderState, Recovery
 from certctl.domain.profiles import check_issuer, check_names, check_profile_fits
@@ -213,9 +214,10 @@ class Renewal:
 
         def write(transaction: Transaction) -> Enrolled:
             state = lock_certificate(transaction, order.certificate_id)
-            if state is None or (state.status, state.version_id) != (
+            if state is None or (state.status, state.version_id, state.archived_at) != (
                 present.certificate.status,
                 present.newest.id,
+                None,
             ):
                 raise _changed_meanwhile()
             if present.open_order is None:
@@ -254,6 +256,19 @@ def _load(connection: Connection, certificate_id: str) -> _Present:
             "certificate-not-issued",
             "the CA has not issued this certificate yet: there is nothing to renew",
             hint=f"look at its order: GET /api/v1/orders/{certificate.order_id}",
+        )
+    if certificate.profile_id == IMPORTED_PROFILE_ID:
+        raise Conflict(
+            "certificate-imported",
+            "this certificate was imported: certctl did not order it, and cannot renew it",
+            hint="order a certificate for the same names from an issuer; or have it renewed where "
+            "it came from, and import the new one with `replaces`",
+        )
+    if certificate.archived_at is not None:
+        raise Conflict(
+            "certificate-archived",
+            "this certificate is archived, which ended its renewal",
+            hint="put it back first: POST /api/v1/certificates/{id}/unarchive",
         )
     if certificate.status == "revoked":
         raise Conflict(
@@ -392,7 +407,7 @@ def _order_open(order: OrderRecord) -> Conflict:
 def _changed_meanwhile() -> Conflict:
     return Conflict(
         "certificate-changed",
-        "the certificate was renewed or revoked at the same moment by somebody else",
+        "the certificate was renewed, revoked or archived at the same moment by somebody else",
         hint="look at it, then try again",
     )
 

@@ -10,6 +10,7 @@ from certctl.connectors.contract import SignsStatus
 from certctl.domain.audit import AuditEvent
 from certctl.domain.errors import Conflict, InvalidInput, NotFound
 from certctl.domain.ids import new_id
+from certctl.domain.imports import IMPORTED_PROFILE_ID
 from certctl.domain.orders import Recovery
 from certctl.domain.revocations import (
     CRL_DELAY_MS,
@@ -140,6 +141,13 @@ def _lock(transaction: Transaction, certificate_id: str) -> CertificateState:
     certificate = lock_certificate(transaction, certificate_id)
     if certificate is None:
         raise certificate_not_found()
+    if certificate.profile_id == IMPORTED_PROFILE_ID:
+        raise Conflict(
+            "certificate-imported",
+            "this certificate was imported: only the CA that issued it can revoke it",
+            hint="ask whoever runs that CA (the certificate's issuer names it); archive the "
+            "certificate here once it is replaced",
+        )
     if certificate.version_id is None:
         raise Conflict(
             "certificate-not-issued",
@@ -150,9 +158,7 @@ def _lock(transaction: Transaction, certificate_id: str) -> CertificateState:
 
 
 def _present(connection: Connection, certificate_id: str) -> Recorded:
-    found = get_certificate(connection, certificate_id)
-    if found is None:
-        raise certificate_not_found()
+    found = load_certificate(connection, certificate_id)
     revocations = revocations_of(connection, certificate_id).values()
     return Recorded(found, any(revocation.state in OPEN_STATES for revocation in revocations))
 
@@ -369,6 +375,14 @@ class Recorder:
                 detail=detail,
             )
         )
+
+
+def load_certificate(connection: Connection, certificate_id: str) -> CertificateRecord:
+    """One certificate with its newest version; NotFound if there is none."""
+    found = get_certificate(connection, certificate_id)
+    if found is None:
+        raise certificate_not_found()
+    return found
 
 
 def certificate_not_found() -> NotFound:

@@ -11,6 +11,7 @@ import structlog
 
 from certctl.connectors.registry import all_connector_types
 from certctl.domain.audit import AuditEvent
+from certctl.domain.imports import IMPORTED_PROFILE_ID
 from certctl.lifecycle.access import ADMIN_KEY_ID, SYSTEM, hash_api_key, new_api_key
 from certctl.lifecycle.environment import LOCAL_ISSUER_ID, issuers_in_environment
 from certctl.lifecycle.issuer_settings import changed_settings, issuer_changes
@@ -112,7 +113,8 @@ async def _insert(database: Database, record: IssuerRecord) -> None:
 
 
 def _insert_profile(now_ms: int, profile: Profile, transaction: Transaction) -> None:
-    insert_profile(transaction, profile, now_ms)
+    is_for_orders = profile.id != IMPORTED_PROFILE_ID
+    insert_profile(transaction, profile, now_ms, enabled=is_for_orders)
     transaction.audit(
         AuditEvent(now_ms, SYSTEM.id, "profile.created", "profile", profile.id, {"preset": True})
     )

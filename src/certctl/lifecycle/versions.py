@@ -42,6 +42,11 @@ class _ChainTexts:
 _chain_texts = _ChainTexts()
 
 
+def stored_chain(certificates: Sequence[x509.Certificate]) -> tuple[str, str]:
+    """The id of a chain (SHA-256 of its PEM text), and that text."""
+    return _chain_texts.of(certificates)
+
+
 def checked_version(
     issued: IssuedCertificate, order: OrderRecord, request: IssuanceRequest, now_ms: int
 ) -> VersionRecord:
@@ -75,7 +80,7 @@ def version_record(
 ) -> VersionRecord:
     """The version to store for a certificate that a CA issued."""
     certificate = issued.certificate
-    chain_id, chain = _chain_texts.of(issued.chain)
+    chain_id, chain = stored_chain(issued.chain)
     return VersionRecord(
         id=sibling_id("ver", order_id),
         certificate_id=certificate_id,

@@ -21,12 +21,14 @@ from certctl.domain.names import MAX_COMMON_NAME, MAX_NAMES, name_from_common_na
 from certctl.pki.der import SEQUENCE, element
 from certctl.pki.general_names import KIND_OF
 from certctl.pki.keys import SubjectKey, classify, spki_of
+from certctl.pki.subjects import COMMON_NAME, attribute_values
 from certctl.pki.usages import USAGE_OF_OID
 
 if TYPE_CHECKING:
     from certctl.domain.keys import KeyType
     from certctl.domain.names import Name
     from certctl.domain.usages import Usage
+    from certctl.pki.subjects import AttributeValue
 
 _BEGIN = "-----BEGIN "
 _LABELS = frozenset({"CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"})  # RFC 7468 §7
@@ -39,17 +41,6 @@ _ECDSA = {
 }
 _STRONG_HASHES = frozenset({"sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512"})
 _WITHOUT_HASH = frozenset({SignatureAlgorithmOID.ED25519, SignatureAlgorithmOID.ED448})
-
-_COMMON_NAME_OID = bytes.fromhex("550403")
-# RFC 5280 §4.1.2.4 DirectoryString, and IA5String, which many tools write
-_STRING_ENCODINGS = {
-    0x0C: "utf-8",
-    0x13: "ascii",
-    0x14: "latin-1",  # TeletexString, as every implementation reads it
-    0x16: "ascii",
-    0x1C: "utf-32-be",
-    0x1E: "utf-16-be",
-}
 
 _REFUSALS = {
     "csr-is-private-key": (
@@ -295,36 +286,20 @@ def _check_hash(request: x509.CertificateSigningRequest, field: str) -> None:
 
 
 def _common_name(der: bytes, field: str) -> str | None:
-    """The subject's one common name, or None.
-
-    Read from the DER: the library's Name warns on lengths that are refused here with words, and
-    decodes every other attribute too.
-    """
-    found: bytes | None = None
-    tag = 0
+    """The subject's one common name, or None."""
     request, _ = element(der, 0)
     info, _ = element(der, request)
     _, at = element(der, info)  # past the version
-    at, subject_end = element(der, at)
-    while at < subject_end:
-        pair, set_end = element(der, at)
-        while pair < set_end:
-            inside, pair_end = element(der, pair)
-            oid, oid_end = element(der, inside)
-            if der[oid:oid_end] == _COMMON_NAME_OID:
-                if found is not None:
-                    _refuse("csr-common-names", field)
-                tag = der[oid_end]
-                found = der[slice(*element(der, oid_end))]
-            pair = pair_end
-        at = set_end
-    return _checked_common_name(found, tag, field) if found else None
+    found = attribute_values(der, at, COMMON_NAME)
+    if len(found) > 1:
+        _refuse("csr-common-names", field)
+    return _checked_common_name(found[0], field) if found and found[0].value else None
 
 
-def _checked_common_name(value: bytes, tag: int, field: str) -> str:
+def _checked_common_name(value: AttributeValue, field: str) -> str:
     try:
-        text = value.decode(_STRING_ENCODINGS[tag])
-    except (KeyError, UnicodeDecodeError):
+        text = value.text()
+    except ValueError:
         _refuse("csr-common-name-unreadable", field)
     if len(text) > MAX_COMMON_NAME:
         _refuse("csr-common-name-too-long", field)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, WithJsonSchema
 
 from certctl.schemas.common import Label, Moment, RequestBody, ResponseBody
+from certctl.schemas.labels import LABELS, Labels
 from certctl.schemas.revocations import RevocationView
 
 CsrText = Annotated[
@@ -48,6 +49,7 @@ class CertificateCreate(RequestBody):
         default=None, ge=1, le=36_500, description="Lifetime; default: the profile's"
     )
     owner: Label | None = Field(default=None, description="Who looks after it")
+    labels: Labels | None = Field(default=None, description=LABELS, examples=[{"env": "prod"}])
 
 
 class RenewRequest(RequestBody):
@@ -90,9 +92,11 @@ class CertificateView(ResponseBody):
     common_name: str | None
     names: list[str]
     owner: str | None
-    order_id: str | None = Field(description="The newest order")
+    labels: dict[str, str]
+    order_id: str | None = Field(description="The newest order; null for an imported one")
     version: VersionView | None
     renew_at: Moment | None = Field(description="When it should be renewed; null for never")
+    archived_at: Moment | None = Field(description="Since when it is archived; null: it is not")
     created_at: Moment
     updated_at: Moment
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, bindparam, func, insert, select, update
 
+from certctl.domain.imports import IMPORTED_PROFILE_ID
 from certctl.domain.revocations import RevocationReason
 from certctl.storage.certificates import CertificateLine, inventory_line, inventory_query
 from certctl.storage.leases import RELEASED, Leases, TakenOver
@@ -199,9 +200,15 @@ def cancel_bulk(transaction: Transaction, bulk_id: str, now_ms: int) -> bool:
 def _fitting(
     statement: Select[Any], wanted: RevocationFilter, now_ms: int, dialect: Dialect
 ) -> Select[Any]:
-    """Certificates whose newest version is neither expired nor revoked, and that fit the filter."""
+    """Certificates whose newest version is neither expired nor revoked, and that fit the filter.
+
+    Archived ones too: whoever has their keys can use them. Not what was imported, which only its
+    own CA can revoke.
+    """
     statement = statement.where(
-        certificates.c.status == "issued", certificates.c.not_after >= now_ms
+        certificates.c.status == "issued",
+        certificates.c.not_after >= now_ms,
+        certificates.c.profile_id != IMPORTED_PROFILE_ID,
     )
     for column in ("issuer_id", "profile_id", "owner"):
         value = getattr(wanted, column)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import BigInteger, bindparam, case, select, update
 
+from certctl.storage.labels import decode_labels, encode_labels
 from certctl.storage.revocations import revocations_of
 from certctl.storage.scopes import within
 from certctl.storage.tables import certificate_names, certificates, orders, versions
 from certctl.storage.versions import VERSION, VersionRecord, load_version, version_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Connection, Select, Table
+    from sqlalchemy import Case, Connection, Select, Table
 
     from certctl.domain.access import Scope
     from certctl.domain.names import Name
@@ -40,6 +41,8 @@ class CertificateRecord:
     updated_at: int
     version: VersionRecord | None
     order_id: str | None
+    labels: dict[str, str] = field(default_factory=dict)
+    archived_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ class CertificateLine:
     renew_at: int | None
     created_at: int
     serial: str | None
+    archived_at: int | None = None
 
 
 def certificate_rows(
@@ -70,6 +74,7 @@ def certificate_rows(
     version: VersionRecord | None,
     renew_at: int | None,
     now_ms: int,
+    labels: Mapping[str, str] | None = None,
 ) -> list[tuple[Table, Row]]:
     """The rows of a new certificate and of its index of names."""
     rows: list[tuple[Table, Row]] = [
@@ -86,6 +91,7 @@ def certificate_rows(
                 "version_id": None if version is None else version.id,
                 "not_after": None if version is None else version.not_after,
                 "renew_at": renew_at,
+                "labels": encode_labels(labels) if labels else None,
                 "created_at": now_ms,
                 "updated_at": now_ms,
             },
@@ -101,6 +107,11 @@ def certificate_rows(
     return rows
 
 
+def _unless_archived() -> Case[Any]:
+    """The time `renewal`, but null for what is archived, which is not renewed."""
+    return case((certificates.c.archived_at.is_(None), bindparam("renewal", type_=BigInteger())))
+
+
 _SET_VERSION = (
     update(certificates)
     .where(certificates.c.id == bindparam("which"))
@@ -108,16 +119,19 @@ _SET_VERSION = (
         status="issued",
         version_id=bindparam("version"),
         not_after=bindparam("end"),
-        renew_at=bindparam("renewal"),
+        renew_at=_unless_archived(),
         updated_at=bindparam("now"),
     )
 )
 
 
 def add_version(
-    transaction: Transaction, version: VersionRecord, renew_at: int, now_ms: int
+    transaction: Transaction, version: VersionRecord, renew_at: int | None, now_ms: int
 ) -> None:
-    """Store a version and make it the certificate's newest, to be renewed at `renew_at`."""
+    """Store a version and make it the certificate's newest, to be renewed at `renew_at`.
+
+    What is archived meanwhile stays so, and is not renewed.
+    """
     add_spare_version(transaction, version)
     transaction.execute(
         _SET_VERSION,
@@ -155,10 +169,18 @@ class CertificateState:
     issuer_id: str
     status: str
     version_id: str | None
+    profile_id: str
+    archived_at: int | None
 
 
 _LOCK = (
-    select(certificates.c.issuer_id, certificates.c.status, certificates.c.version_id)
+    select(
+        certificates.c.issuer_id,
+        certificates.c.status,
+        certificates.c.version_id,
+        certificates.c.profile_id,
+        certificates.c.archived_at,
+    )
     .where(certificates.c.id == bindparam("which"))
     .with_for_update()
 )
@@ -167,7 +189,11 @@ _LOCK = (
 def lock_certificate(transaction: Transaction, certificate_id: str) -> CertificateState | None:
     """How a certificate stands, held until the transaction ends; None if there is none."""
     row = transaction.execute(_LOCK, {"which": certificate_id}).first()
-    return None if row is None else CertificateState(row.issuer_id, row.status, row.version_id)
+    if row is None:
+        return None
+    return CertificateState(
+        row.issuer_id, row.status, row.version_id, row.profile_id, row.archived_at
+    )
 
 
 _REVOKED = (
@@ -187,7 +213,7 @@ _RELEASED = (
     .where(
         certificates.c.id == bindparam("which"), certificates.c.version_id == bindparam("newest")
     )
-    .values(status="issued", renew_at=bindparam("renewal"), updated_at=bindparam("now"))
+    .values(status="issued", renew_at=_unless_archived(), updated_at=bindparam("now"))
 )
 
 
@@ -237,6 +263,8 @@ def get_certificate(connection: Connection, certificate_id: str) -> CertificateR
         updated_at=row.updated_at,
         version=version,
         order_id=row.newest_order_id,
+        labels=decode_labels(row.labels),
+        archived_at=row.archived_at,
     )
 
 
@@ -252,6 +280,7 @@ _LIST = (
         certificates.c.not_after,
         certificates.c.renew_at,
         certificates.c.created_at,
+        certificates.c.archived_at,
         versions.c.serial,
     )
     .outerjoin(versions, versions.c.id == certificates.c.version_id)
@@ -264,11 +293,11 @@ _LIST_AFTER = _LIST.where(certificates.c.id < bindparam("before"))
 def list_certificates(
     connection: Connection, *, limit: int, before: str | None, scope: Scope | None
 ) -> list[CertificateLine]:
-    """Certificates within a scope with ids below `before`, newest first."""
+    """Certificates within a scope with ids below `before`, newest first; archived ones are not."""
     values: dict[str, Any] = {"limit": limit}
-    statement = _LIST
+    statement = _LIST.where(certificates.c.archived_at.is_(None))
     if before is not None:
-        statement = _LIST_AFTER
+        statement = _LIST_AFTER.where(certificates.c.archived_at.is_(None))
         values["before"] = before
     if scope is not None:
         statement = statement.where(*within(scope, connection.dialect))
@@ -294,4 +323,5 @@ def inventory_line(row: Any) -> CertificateLine:
         renew_at=row.renew_at,
         created_at=row.created_at,
         serial=row.serial,
+        archived_at=row.archived_at,
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
+from certctl.domain.imports import EXTERNAL_TYPE
 from certctl.storage.conditions import ConditionState
 from certctl.storage.tables import OPEN_ORDERS, issuer_conditions, issuers, orders
 
@@ -26,13 +27,13 @@ def count_open_orders(connection: Connection) -> dict[str, int]:
 _CONDITIONS = (
     select(issuers.c.id, issuer_conditions.c.state)
     .select_from(issuers.outerjoin(issuer_conditions))
-    .where(issuers.c.archived_at.is_(None))
+    .where(issuers.c.archived_at.is_(None), issuers.c.type != EXTERNAL_TYPE)
     .order_by(issuers.c.id)
 )
 
 
 def issuer_states(connection: Connection) -> dict[str, ConditionState | None]:
-    """The condition of every issuer in use, None where it has none."""
+    """The condition of every issuer in use that can be asked; None where it has none."""
     return {
         row.id: None if row.state is None else ConditionState(row.state)
         for row in connection.execute(_CONDITIONS)

@@ -151,13 +151,19 @@ def list_orders(
     before: str | None,
     state: OrderState | None,
     scope: Scope | None,
+    certificate_id: str | None = None,
 ) -> list[OrderRecord]:
-    """Orders within a scope with ids below `before`, newest first, of one state where given."""
+    """Orders within a scope with ids below `before`, newest first.
+
+    Of one state, or of one certificate, where given.
+    """
     statement = select(orders).order_by(orders.c.id.desc()).limit(limit)
     if before is not None:
         statement = statement.where(orders.c.id < before)
     if state is not None:
         statement = statement.where(orders.c.state == state.value)
+    if certificate_id is not None:
+        statement = statement.where(orders.c.certificate_id == certificate_id)
     statement = statement.where(
         *within_certificate(orders.c.certificate_id, scope, connection.dialect)
     )

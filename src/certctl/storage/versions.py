@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import bindparam, select
 
 from certctl.storage.revocations import revocations_of
-from certctl.storage.tables import chains, versions
+from certctl.storage.tables import chains, issuers, versions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,6 +115,18 @@ def version_of_serial(connection: Connection, issuer_id: str, serial: str) -> Ve
     """The version that an issuer gave this serial, whosever it is; None if there is none."""
     row = connection.execute(_OF_SERIAL, {"issuer": issuer_id, "which": serial}).first()
     return None if row is None else load_version(row)
+
+
+_OF_SERIAL_ANYWHERE = _WITH_CHAIN.where(
+    # By the issuers, of which there are few, through the index that keeps serials unique.
+    versions.c.issuer_id.in_(select(issuers.c.id)),
+    versions.c.serial == bindparam("which"),
+)
+
+
+def versions_of_serial(connection: Connection, serial: str) -> list[VersionRecord]:
+    """The versions that any issuer gave this serial."""
+    return [load_version(row) for row in connection.execute(_OF_SERIAL_ANYWHERE, {"which": serial})]
 
 
 def list_versions(
