@@ -93,6 +93,7 @@ async def test_another_key_verifies_nothing(filled: Database) -> None:
         ("object_type", "order"),
         ("object_id", "cert-77"),
         ("detail", "{}"),
+        ("request_id", "another-request"),
     ],
 )
 async def test_an_altered_field(filled: Database, field: str, value: object) -> None:
@@ -307,7 +308,9 @@ async def test_memory_stays_flat(filled: Database, monkeypatch: pytest.MonkeyPat
 texts = st.text(alphabet="0:1a", max_size=4)
 numbers = st.integers(0, 12)
 places = st.tuples(
-    texts, numbers, st.builds(EncodedEvent, numbers, texts, texts, texts, texts, texts)
+    texts,
+    numbers,
+    st.builds(EncodedEvent, numbers, texts, texts, texts, texts, texts, st.none() | texts),
 )
 
 
