@@ -1,7 +1,8 @@
-"""Tables of events and metrics, made from the code while the documentation is built.
+"""Tables of events, metrics and audit actions, made from the code while the pages are built.
 
-Directives: `events-table` (what there is to hear of), `metrics-table` (what `/metrics` shows) and
-`audit-actions-table` (what the audit log can say).
+Directives: `events-table` (what there is to hear of), `metrics-table` (what `/metrics` shows),
+`failures-table` (the error classes of failed attempts) and `audit-actions-table` (what the audit
+log can say).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from certctl.domain.audit_actions import ACTIONS
 from certctl.domain.events import MEANINGS
 from certctl.lifecycle.metrics import METERS
+from certctl.lifecycle.outcomes import FAILURES, Outcome
 from certctl.lifecycle.scrape import GAUGES
 
 from .settings_table import TableDirective
@@ -56,6 +58,17 @@ class MetricsTable(TableDirective):
         return self.table(["Metric", "Kind", "Labels", "Meaning"], rows)
 
 
+class FailuresTable(TableDirective):
+    """Every class of a failed attempt."""
+
+    def run(self) -> list[nodes.Node]:
+        """Make the table."""
+        rows = [
+            (f"`{outcome.value}`", outcome.meaning) for outcome in Outcome if outcome in FAILURES
+        ]
+        return self.table(["Error class", "Meaning"], rows)
+
+
 class AuditActionsTable(TableDirective):
     """Every action of the audit log."""
 
@@ -72,5 +85,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_directive("events-table", EventsTable)
     app.add_directive("metrics-table", MetricsTable)
+    app.add_directive("failures-table", FailuresTable)
     app.add_directive("audit-actions-table", AuditActionsTable)
     return {"version": "1", "parallel_read_safe": True}

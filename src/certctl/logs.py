@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 
 import structlog
+
+from certctl.domain.request_ids import current_request_id
+
+#: One for all lines: every request writes one, and making an encoder takes longer than encoding.
+_encoder = json.JSONEncoder(ensure_ascii=False, default=repr)
+
+
+def _to_json(line: structlog.typing.EventDict, **_options: object) -> str:
+    return _encoder.encode(line)
+
+
+def add_request_id(
+    _logger: object, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Say for which request a line is, where it is for one."""
+    request_id = current_request_id.get()
+    if request_id is not None:
+        line["request_id"] = request_id
+    return line
 
 
 def configure_logs(level: str) -> None:
@@ -14,13 +34,14 @@ def configure_logs(level: str) -> None:
     on_terminal = sys.stderr.isatty()
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if on_terminal
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
+        else structlog.processors.JSONRenderer(_to_json)
     )
     structlog.configure(
         processors=[
@@ -30,7 +51,7 @@ def configure_logs(level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import update
 
 from certctl import __version__
 from certctl.connectors import errors
@@ -15,6 +17,7 @@ from certctl.domain.orders import OPEN_STATES, Recovery
 from certctl.lifecycle.access import hash_api_key, new_api_key
 from certctl.lifecycle.metrics import METERS, Metrics
 from certctl.lifecycle.scrape import GAUGES, Scrape
+from certctl.storage import tables
 from certctl.storage.api_keys import ApiKeyRecord, insert_api_key
 from certctl.storage.conditions import ConditionRecord, ConditionState, begin_condition
 from tests.support.clock import TurnableClock
@@ -68,6 +71,7 @@ async def test_every_metric_is_declared_and_every_declared_one_is_there(
 ) -> None:
     ca = ScriptedCA(["issue"])
     async with control_plane(database, tmp_path, ca=ca) as plane:
+        await issue(plane)
         made = await issue(plane, "iss-slow")
         await plane.client.post(
             f"/api/v1/certificates/{made['id']}/revoke", json={"reason": "superseded"}
@@ -76,7 +80,9 @@ async def test_every_metric_is_declared_and_every_declared_one_is_there(
             plane, "certctl_revocations_total", 1, issuer_type="Scripted", outcome="confirmed"
         )
     declared = {meter.name.removesuffix("_total"): meter for meter in (*METERS, *GAUGES)}
-    assert set(seen.families) == set(declared)
+    of_python = {name for name in seen.families if name.startswith("process_")}
+    assert set(seen.families) - of_python == set(declared)
+    assert {"process_cpu_seconds", "process_resident_memory_bytes"} <= of_python
     for name, meter in declared.items():
         family = seen.families[name]
         assert (family.type, family.documentation) == (meter.kind, meter.help)
@@ -133,6 +139,131 @@ async def test_attempts_are_counted_and_timed_and_orders_end_once(
         seen = await scrape(plane)
     assert seen.value("certctl_issuance_total", issuer_type="Scripted", outcome="rejected") == 1
     assert seen.value("certctl_issuance_total", issuer_type="Scripted", outcome="issued") == 1
+
+
+async def test_an_order_takes_from_when_it_was_made_whoever_ends_it(
+    database: Database, tmp_path: Path
+) -> None:
+    ca = ScriptedCA(["pending"])
+    async with control_plane(database, tmp_path, ca=ca) as plane:
+        made = await issue(plane, "iss-slow", wait=0)
+        await until(
+            plane,
+            "certctl_attempts_total",
+            1,
+            issuer_type="Scripted",
+            action="submit",
+            outcome="pending",
+        )
+    two_hours = update(tables.orders).values(created_at=tables.orders.c.created_at - 7_200_000)
+    await database.write(
+        lambda t: t.execute(two_hours.where(tables.orders.c.id == made["order_id"]))
+    )
+    ca.script = ["issue"]
+    async with control_plane(database, tmp_path, ca=ca) as plane:  # counts from nothing
+        seen = await until(
+            plane, "certctl_issuance_total", 1, issuer_type="Scripted", outcome="issued"
+        )
+        await issue(plane)
+        seen = await scrape(plane)
+    name = "certctl_issuance_duration_seconds"
+    assert seen.value(f"{name}_count", issuer_type="Scripted") == 1
+    assert seen.value(f"{name}_bucket", issuer_type="Scripted", le="3600.0") == 0
+    assert seen.value(f"{name}_bucket", issuer_type="Scripted", le="21600.0") == 1
+    assert seen.value(f"{name}_count", issuer_type="GenericCA") == 1
+    assert seen.value(f"{name}_bucket", issuer_type="GenericCA", le="30.0") == 1
+
+
+async def test_failed_attempts_are_counted_by_why(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca = ScriptedCA([errors.Unavailable("away"), errors.RateLimited("slowly"), "pending", "issue"])
+    async with control_plane(database, tmp_path, ca=ca) as plane:
+        assert (await issue(plane, "iss-slow"))["status"] == "issued"
+        ca.script = [errors.Refused("no")]
+        await issue(plane, "iss-slow")
+        local = plane.services.catalog.issuer("iss-local").connector
+
+        async def broken(_request: Any) -> Any:
+            raise errors.Misconfigured("the key is not there")
+
+        monkeypatch.setattr(type(local), "issue", lambda _self, request: broken(request))
+        answer = await plane.client.post("/api/v1/certificates", json=body("iss-local"))
+        assert answer.status_code == 503
+        seen = await scrape(plane)
+    failures = {
+        (labels["issuer_type"], labels["error_class"]): value
+        for labels, value in seen.of("certctl_issuance_failures")
+    }
+    assert failures == {
+        ("Scripted", "unavailable"): 1,
+        ("Scripted", "rate_limited"): 1,
+        ("Scripted", "refused"): 1,
+        ("GenericCA", "misconfigured"): 1,
+    }
+
+
+async def test_requests_are_counted_by_route_and_never_by_what_was_sent(
+    plane: ControlPlane,
+) -> None:
+    made = await issue(plane)
+    for _ in range(2):
+        await plane.client.get(f"/api/v1/certificates/{made['id']}")
+    await plane.client.get("/api/v1/certificates/cert-planted")
+    await plane.client.get("/planted", headers={"Authorization": ""})
+    await plane.client.request("PLANTED", "/planted")
+    seen = await scrape(plane)
+    counts = {
+        (labels["method"], labels["route"], labels["status"]): value
+        for labels, value in seen.of("certctl_http_requests")
+    }
+    one = "/api/v1/certificates/{certificate_id}"
+    assert counts == {
+        ("POST", "/api/v1/certificates", "201"): 1,
+        ("GET", one, "200"): 2,
+        ("GET", one, "404"): 1,
+        ("GET", "unknown", "401"): 1,
+        ("other", "unknown", "404"): 1,
+    }
+    assert "planted" not in repr(seen.samples).lower()
+    count = "certctl_http_request_duration_seconds_count"
+    assert seen.value(count, method="GET", route=one) == 3
+
+
+async def test_certificates_and_when_the_first_expires(plane: ControlPlane) -> None:
+    made = [await issue(plane) for _ in range(3)]
+    await plane.client.post(f"/api/v1/certificates/{made[0]['id']}/revoke")
+    seen = await scrape(plane)
+    statuses = {labels["status"]: value for labels, value in seen.of("certctl_certificates")}
+    assert statuses == {"pending": 0, "issued": 2, "expired": 0, "revoked": 1, "failed": 0}
+    expiring = {
+        labels["within"]: value for labels, value in seen.of("certctl_certificates_expiring")
+    }
+    assert list(expiring) == ["1d", "7d", "30d"]
+    earliest = seen.value("certctl_certificates_earliest_expiry_timestamp_seconds")
+    not_after = min(datetime.fromisoformat(each["version"]["not_after"]) for each in made[1:])
+    assert earliest == not_after.timestamp()
+
+
+async def test_how_late_each_queue_is(database: Database, tmp_path: Path) -> None:
+    ca = ScriptedCA(["pending"])
+    async with control_plane(database, tmp_path, ca=ca, run_scheduler=False) as plane:
+        made = await issue(plane, "iss-slow", wait=0)
+        late = update(tables.orders).values(due_at=tables.orders.c.due_at - 600_000)
+        await database.write(
+            lambda t: t.execute(late.where(tables.orders.c.id == made["order_id"]))
+        )
+        seen = await scrape(plane)
+        lags = {labels["queue"]: value for labels, value in seen.of("certctl_queue_lag_seconds")}
+        assert set(lags) == {"order", "revocation", "condition", "crl", "bulk_revocation"}
+        assert 600 <= lags.pop("order") < 660
+        assert max(lags.values()) < 60
+    async with control_plane(database, tmp_path, ca=ca, run_scheduler=False) as plane:
+        now = database.clock.now_ms()
+        condition = ConditionRecord("iss-slow", ConditionState.OPEN, "words", now, 1, now)
+        await database.write(lambda t: begin_condition(t, condition, now))
+        seen = await scrape(plane)
+        assert seen.value("certctl_queue_lag_seconds", queue="order") == 0
 
 
 async def test_what_a_person_decides_is_counted(database: Database, tmp_path: Path) -> None:
@@ -193,7 +324,7 @@ async def test_the_database_is_asked_now_and_then_however_many_scrape(
 ) -> None:
     clock = TurnableClock()
     times = itertools.cycle([0.0, took])
-    tell = Scrape(database, clock, Metrics(), monotonic=lambda: next(times))
+    tell = Scrape(database, clock, Metrics(), {}, monotonic=lambda: next(times))
     reads = 0
     read = database.read
 
@@ -206,13 +337,13 @@ async def test_the_database_is_asked_now_and_then_however_many_scrape(
     await asyncio.gather(*(tell("") for _ in range(5)))
     clock.turn(seconds=fresh - 0.001)
     await tell("")
-    assert reads == 1
+    assert reads == 2  # open work, and the inventory
     clock.turn(seconds=0.001)
     await tell("")
-    assert reads == 2
+    assert reads == 4
     clock.turn(seconds=-3600)  # set right by hand
     await tell("")
-    assert reads == 3
+    assert reads == 6
 
 
 async def test_an_outage_of_the_database_is_shown(plane: ControlPlane) -> None:

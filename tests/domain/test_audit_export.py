@@ -223,7 +223,7 @@ def test_many_problems_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("at", [2**62, -(2**62)])
 def test_what_no_row_should_hold_is_exported_all_the_same(at: int) -> None:
-    line = event_line(ExportedEvent("c", 1, at, "a", "b", "c", "d", 'no JSON\n"', b""))
+    line = event_line(ExportedEvent("c", 1, at, "a", "b", "c", "d", 'no JSON\n"', None, b""))
     record = json.loads(line)
     assert b"\n" not in line
     assert (record["at"], record["detail"]) == (at, 'no JSON\n"')

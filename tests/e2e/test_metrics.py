@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import signal
 import time
@@ -24,12 +25,32 @@ if TYPE_CHECKING:
 ISSUED = 30
 
 
-def issued(server: ServerProcess) -> float:
+def scrape(server: ServerProcess) -> Exposition:
     with client_for(server) as client:
         response = client.get("/metrics")
     assert response.status_code == 200
-    seen = Exposition(response.text)
+    return Exposition(response.text)
+
+
+def issued(server: ServerProcess) -> float:
+    seen = scrape(server)
     return seen.value("certctl_issuance_total", issuer_type="GenericCA", outcome="issued") or 0
+
+
+def check_log(server: ServerProcess, request_ids: list[str]) -> None:
+    """Each request has its line, and each line is JSON."""
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    of_requests = {line["request_id"]: line for line in lines if line["event"] == "request"}
+    for request_id in request_ids:
+        line = of_requests[request_id]
+        assert (line["method"], line["route"], line["status"], line["key"], line["level"]) == (
+            "POST",
+            "/api/v1/certificates",
+            201,
+            "admin",
+            "info",
+        )
+        assert line["duration_ms"] > 0
 
 
 def children(pid: int) -> list[int]:
@@ -49,14 +70,25 @@ def test_any_worker_tells_what_all_of_them_counted(
         counts = server.data_dir / "metrics"
         files = [counts / "counter_0.db", counts / "counter_1.db"]
         made = 0
+        request_ids = []
         while made < ISSUED or not all(_has_issued(file) for file in files):
             assert made < 400, "one of the workers never gets anything to do"
             with client_for(server) as client:  # a connection of its own: to either worker
                 csr = make_csr(make_key(KeyType.P256), ["sum.example.org"])
                 body = {"issuer_id": "iss-local", "csr": csr}
-                assert client.post("/api/v1/certificates", json=body).status_code == 201
+                answer = client.post("/api/v1/certificates", json=body)
+            assert answer.status_code == 201
+            request_ids.append(answer.headers["x-request-id"])
             made += 1
         assert {issued(server) for _ in range(10)} == {begun + made}
+        check_log(server, request_ids)
+        seen = scrape(server)
+        route = {"method": "POST", "route": "/api/v1/certificates"}
+        assert seen.value("certctl_http_requests_total", **route, status="201") == made
+        assert seen.value("certctl_http_request_duration_seconds_count", **route) == made
+        took = "certctl_issuance_duration_seconds_count"
+        assert seen.value(took, issuer_type="GenericCA") == begun + made
+        assert not any(name.startswith("process_") for name in seen.families)
         (victim, *_) = children(server.pid)
         os.kill(victim, signal.SIGKILL)
         deadline = time.monotonic() + 30

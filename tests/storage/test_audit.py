@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, text, update
 
+from certctl.domain.request_ids import current_request_id
 from certctl.storage import audit_verification
 from certctl.storage.audit import encode_event, list_events, verify
 from certctl.storage.database import Database, open_database
@@ -93,6 +94,7 @@ async def test_another_key_verifies_nothing(filled: Database) -> None:
         ("object_type", "order"),
         ("object_id", "cert-77"),
         ("detail", "{}"),
+        ("request_id", "another-request"),
     ],
 )
 async def test_an_altered_field(filled: Database, field: str, value: object) -> None:
@@ -307,7 +309,9 @@ async def test_memory_stays_flat(filled: Database, monkeypatch: pytest.MonkeyPat
 texts = st.text(alphabet="0:1a", max_size=4)
 numbers = st.integers(0, 12)
 places = st.tuples(
-    texts, numbers, st.builds(EncodedEvent, numbers, texts, texts, texts, texts, texts)
+    texts,
+    numbers,
+    st.builds(EncodedEvent, numbers, texts, texts, texts, texts, texts, st.none() | texts),
 )
 
 
@@ -316,6 +320,33 @@ def test_the_encoding_is_unambiguous(
     one: tuple[str, int, EncodedEvent], other: tuple[str, int, EncodedEvent]
 ) -> None:
     assert (encode_event_at(*one) == encode_event_at(*other)) == (one == other)
+
+
+def test_an_event_without_a_request_id_is_encoded_as_before_there_were_any() -> None:
+    event = encode_event(sample_event(1))
+    assert event.request_id is None
+    assert encode_event_at("chain-1", 2, event) == (
+        b'event:2:1001:7:chain-15:key-a18:certificate.issued11:certificate6:cert-17:{"n":1}'
+    )
+
+
+async def test_the_request_that_is_answered_is_stored_with_its_events(filled: Database) -> None:
+    """Whether they are given as data or by a function, which runs in another thread."""
+    context = current_request_id.set("request-1")
+    try:
+        await filled.append([], [sample_event(50)])
+        await filled.write(lambda transaction: transaction.audit(sample_event(51)))
+    finally:
+        current_request_id.reset(context)
+    await filled.write(lambda transaction: transaction.audit(sample_event(52)))
+    events = await filled.read(lambda c: list_events(c, limit=50, before=None))
+    of_it = sorted(event.detail["n"] for event in events if event.request_id == "request-1")
+    assert of_it == [50, 51]
+    assert {event.request_id for event in events} == {None, "request-1"}
+    assert (await report(filled)).problems == []
+    removed = update(audit_events).where(event_at(EVENTS + 2)).values(request_id=None)
+    await tamper(filled, removed)
+    assert await problems(filled) == f"event {EVENTS + 2} was altered, moved or put in"
 
 
 def test_fields_cannot_flow_into_each_other() -> None:

@@ -26,7 +26,9 @@ def event(chain_id: str, seq: int, action: str = "certificate.issued", detail: s
     """The line of one event."""
     mac = hashlib.sha256(f"{chain_id}/{seq}".encode()).digest()
     return event_line(
-        ExportedEvent(chain_id, seq, 1_000 + seq, "admin", action, "certificate", "c", detail, mac)
+        ExportedEvent(
+            chain_id, seq, 1_000 + seq, "admin", action, "certificate", "c", detail, None, mac
+        )
     )
 
 

@@ -240,7 +240,7 @@ async def make_bench(
     conditions = Conditions(database, catalog, clock, schedule, events)
     late = LateAnswers(database, catalog, clock, events)
     recording = Recording(database, clock, conditions, late, events)
-    tally = Tally(catalog, Metrics())
+    tally = Tally(catalog, clock, Metrics())
     advance = Advance(catalog, clock, schedule, conditions, recording, tally)
     tell = Tell(database, catalog, clock, schedule, its.ocsp.drop_all, conditions, events, tally)
     its = replace(its, advance=advance, conditions=conditions, tell=tell)

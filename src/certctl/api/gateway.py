@@ -1,4 +1,5 @@
-"""What stands in front of every route: request id, body limit, API key, errors as problems.
+"""What stands in front of every route: request id, body limit, API key, errors as problems, and
+behind it: a line in the log, and a count.
 
 Plain ASGI, one layer: this is on the way of every request. Hot routes are found here by their exact
 address; the framework's own search takes longer than checking the caller's key.
@@ -6,6 +7,7 @@ address; the framework's own search takes longer than checking the caller's key.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -14,7 +16,7 @@ from starlette.requests import Request
 from certctl.api import problems
 from certctl.api.refusing import record_refusal
 from certctl.domain import errors
-from certctl.domain.randomness import random_bytes
+from certctl.domain.request_ids import choose_request_id, current_request_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -38,6 +40,12 @@ _HEADERS = [
 ]
 
 
+#: What requests are counted under that no route is there for. Their methods are the client's words
+#: too, and counted as they are where they are those of HTTP (RFC 9110 §9.3, RFC 5789).
+UNKNOWN_ROUTE = "unknown"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+
+
 class Gateway:
     """Wraps the application; nothing of a route runs before its rule was held against the caller.
 
@@ -55,6 +63,7 @@ class Gateway:
         self._services = services
         self._access = services.use_cases.access
         self._permissions = services.use_cases.permissions
+        self._metrics = services.use_cases.metrics
         self._routes = routes
         self._hot = hot
 
@@ -63,30 +72,30 @@ class Gateway:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = random_bytes(8).hex()
+        begun = time.perf_counter()
+        headers = dict(scope["headers"])
+        request_id = choose_request_id(headers.get(b"x-request-id"))
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
         state["services"] = self._services
-        started = finished = False
-
-        async def reply(message: Message) -> None:
-            nonlocal started, finished
-            if message["type"] != "http.response.start":
-                finished = not message.get("more_body", False)
-            else:
-                started = True
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    *_HEADERS,
-                    (b"x-request-id", request_id.encode()),
-                ]
-            await send(message)
-
+        reply = _Reply(send, request_id)
+        context = current_request_id.set(request_id)
         try:
-            headers = dict(scope["headers"])
+            await self._answer(scope, headers, receive, reply)
+        finally:
+            self._note(scope, reply.status, time.perf_counter() - begun)
+            current_request_id.reset(context)
+
+    async def _answer(
+        self, scope: Scope, headers: dict[bytes, bytes], receive: Receive, reply: _Reply
+    ) -> None:
+        state = scope["state"]
+        request_id = state["request_id"]
+        try:
             method, path = scope["method"], scope["path"]
             hot = self._hot.get((method, path))
             handler, match = hot or (None, self._routes.find(method, path))
+            state["match"] = match
             if match is None or match.rule is None or match.rule.permission is not None:
                 client = scope.get("client")
                 state["actor"] = actor = await self._access.authenticate(
@@ -95,7 +104,6 @@ class Gateway:
                 if match is None:
                     await self._no_route(path, request_id)(scope, receive, reply)
                     return
-                state["match"] = match
                 await self._check(actor, match)
             limited = _limited(headers, receive)
             if handler is None:
@@ -105,16 +113,37 @@ class Gateway:
                 response = await handler(Request(scope, limited))
                 await response(scope, limited, reply)
         except errors.CertctlError as error:
-            if started:
+            if reply.status is not None:
                 raise
             await record_refusal(scope, error)
             await problems.from_error(error, request_id)(scope, receive, reply)
         except Exception:
-            log.exception("request failed", request_id=request_id, path=scope["path"])
-            if not started:
+            log.exception("request failed", route=_route(state))
+            if reply.status is None:
                 await problems.internal_error(request_id)(scope, receive, reply)
-            elif not finished:
+            elif not reply.finished:
                 raise  # the connection is closed: half an answer must not look like a whole one
+
+    def _note(self, scope: Scope, status: int | None, seconds: float) -> None:
+        """Count and log an answer; one without a status was cut off before it began.
+
+        Names of routes, never what was sent: a path or a query may hold anything, a secret too.
+        """
+        state, method = scope["state"], scope["method"]
+        route = _route(state)
+        if route is None and method not in _METHODS:
+            method = "other"
+        if status is not None:
+            self._metrics.request(method, route or UNKNOWN_ROUTE, status, seconds)
+        actor: Actor | None = state.get("actor")
+        log.info(
+            "request",
+            method=method,
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 2),
+            key=None if actor is None else actor.id,
+        )
 
     async def _check(self, actor: Actor, match: Match) -> None:
         """Raise unless the caller may do what the route does, to what the path names."""
@@ -135,6 +164,32 @@ class Gateway:
             return problems.from_framework(404, request_id)
         headers = {"Allow": ", ".join(sorted(allowed))}  # RFC 9110 §15.5.6
         return problems.from_framework(405, request_id, headers)
+
+
+class _Reply:
+    """Sends an answer on with its headers, and knows how far it has come."""
+
+    __slots__ = ("_headers", "_send", "finished", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._headers = (*_HEADERS, (b"x-request-id", request_id.encode()))
+        self.status: int | None = None
+        self.finished = False
+
+    async def __call__(self, message: Message) -> None:
+        """Send one message."""
+        if message["type"] != "http.response.start":
+            self.finished = not message.get("more_body", False)
+        else:
+            self.status = message["status"]
+            message["headers"] = [*message.get("headers", ()), *self._headers]
+        await self._send(message)
+
+
+def _route(state: Mapping[str, Any]) -> str | None:
+    match: Match | None = state.get("match")
+    return None if match is None else match.template
 
 
 def _bearer(headers: dict[bytes, bytes]) -> str | None:

@@ -199,4 +199,5 @@ def audit_event_view(event: StoredEvent) -> AuditEventView:
         object_type=event.object_type,
         object_id=event.object_id,
         detail=event.detail,
+        request_id=event.request_id,
     )

@@ -42,6 +42,7 @@ class ExportedEvent(NamedTuple):
     object_type: str
     object_id: str
     detail: str
+    request_id: str | None
     mac: bytes
 
 

@@ -86,7 +86,7 @@ class Advance:
         Unavailable if the database is not there.
         """
         after = await self._advance(order)
-        self.tally.order(after.issuer_id, order.state, after.state)
+        self.tally.order(order.state, after)
         return after
 
     async def _advance(self, order: OrderRecord) -> OrderRecord:
@@ -118,7 +118,9 @@ class Advance:
                 f"{standing.window:g} seconds"
             )
             decision = Decision(OrderState.UNCERTAIN, None, failures=order.failures)
-            return await self.recording.record(order, connector, self._lost(decision, words))
+            after = await self.recording.record(order, connector, self._lost(decision, words))
+            self.tally.failure(issuer.record.id, Outcome.LOST)
+            return after
         replaced = None
         if isinstance(connector, Renews):
             replaced = await find_replaced(self.recording.database, order, self.clock.now_ms())
@@ -148,6 +150,7 @@ class Advance:
         words = "the process that sent the order ended before an answer was recorded"
         lost = self._lost(outcomes.after_loss(standing), words, order.updated_at)
         order = await self.recording.record(order, connector, lost, release=not is_lookup)
+        self.tally.failure(issuer.record.id, Outcome.LOST)
         return await self._ask(order, issuer, connector, "lookup") if is_lookup else order
 
     def _lost(self, decision: Decision, words: str, sent_at: int | None = None) -> StepResult:
@@ -192,7 +195,7 @@ class Advance:
         else:
             outcome, decision = self._after(order, connector, answer)
         took = time.monotonic() - begun
-        self.tally.metrics.attempt(issuer.record.type, action, outcome.value, took)
+        self.tally.attempt(issuer.record.id, action, outcome, took)
         result = StepResult(
             action=action,
             outcome=outcome,

@@ -73,6 +73,7 @@ class UseCases:
     issuers: Issuers
     profiles: Profiles
     secrets: Secrets
+    metrics: Metrics
     scrape: Scrape
     scheduler: Scheduler
     advance: Advance
@@ -99,7 +100,7 @@ def assemble(
     crl_upkeep = Crls(database, catalog, clock)
     catalog.live.expect(crl_upkeep.ensure)
     metrics = metrics or Metrics()
-    tally = Tally(catalog, metrics)
+    tally = Tally(catalog, clock, metrics)
     events = Events(metrics, has_webhook=webhook is not None)
     conditions = Conditions(database, catalog, clock, schedule, events)
     late_answers = LateAnswers(database, catalog, clock, events)
@@ -110,19 +111,20 @@ def assemble(
     webhook_queue: tuple[Queue, ...] = ()
     if webhook is not None:
         poster = Webhook(webhook, database, clock, scale=schedule.scale)
-        webhook_queue = (Queue("event", event_rows.LEASES, poster.step, 2),)
+        webhook_queue = (Queue("webhook_event", event_rows.LEASES, poster.step, 2),)
+    queues = (
+        Queue("order", orders.LEASES, advance.step, 32),
+        Queue("revocation", revocations.LEASES, tell.step, 16),
+        Queue("condition", condition_rows.LEASES, conditions.step, 4),
+        Queue("crl", crls.LEASES, crl_upkeep.step, 2),
+        Queue("bulk_revocation", bulk_revocations.LEASES, bulk_step.step, 1),
+        *webhook_queue,
+    )
     scheduler = Scheduler(
         database,
         catalog,
         clock,
-        (
-            Queue("order", orders.LEASES, advance.step, 32),
-            Queue("revocation", revocations.LEASES, tell.step, 16),
-            Queue("condition", condition_rows.LEASES, conditions.step, 4),
-            Queue("crl", crls.LEASES, crl_upkeep.step, 2),
-            Queue("bulk_revocation", bulk_revocations.LEASES, bulk_step.step, 1),
-            *webhook_queue,
-        ),
+        queues,
         lease_seconds=lease_seconds,
         idle_seconds=idle_seconds,
     )
@@ -156,7 +158,8 @@ def assemble(
         ),
         profiles=Profiles(database, catalog, clock, own_use),
         secrets=Secrets(database, clock),
-        scrape=Scrape(database, clock, metrics),
+        metrics=metrics,
+        scrape=Scrape(database, clock, metrics, {queue.name: queue.leases for queue in queues}),
         scheduler=scheduler,
         advance=advance,
         tell=tell,

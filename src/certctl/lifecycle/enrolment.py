@@ -120,7 +120,7 @@ class Enrolment:
         renew_at: int | None = None
         if connector.recovery is Recovery.INTERNAL:
             version = version_record(
-                await issue_now(connector, issuance),
+                await issue_now(issuer.id, connector, issuance, self._tally),
                 certificate_id=certificate_id,
                 issuer_id=issuer.id,
                 order_id=order_id,
@@ -182,7 +182,7 @@ class Enrolment:
             if error.is_of_reference:
                 raise _gone_meanwhile() from None
             raise
-        self._tally.order(issuer.id, None, order.state)
+        self._tally.order(None, order)
         if version is None:
             self._scheduler.wake()
         certificate = CertificateRecord(

@@ -8,11 +8,13 @@ from certctl.connectors.contract import IssuanceRequest, IssuedCertificate
 from certctl.connectors.errors import IssuerError, Refused
 from certctl.domain import errors
 from certctl.domain.profiles import check_key, check_names, validity_for
+from certctl.lifecycle.outcomes import outcome_of
 
 if TYPE_CHECKING:
     from certctl.connectors.contract import Connector
     from certctl.domain.names import Name
     from certctl.domain.profiles import Abilities, Profile
+    from certctl.lifecycle.tally import Tally
     from certctl.pki.requests import CertificateRequest
 
 
@@ -54,13 +56,17 @@ def issuance_request(
     )
 
 
-async def issue_now(connector: Connector, issuance: IssuanceRequest) -> IssuedCertificate:
+async def issue_now(
+    issuer_id: str, connector: Connector, issuance: IssuanceRequest, tally: Tally
+) -> IssuedCertificate:
     """Issue at a CA of class `internal`: it answers at once, and its no is the client's error."""
     try:
         answer = await connector.issue(issuance)
     except Refused as error:
+        tally.failure(issuer_id, outcome_of(error))
         raise errors.Refused("refused-by-issuer", error.detail) from None
     except IssuerError as error:
+        tally.failure(issuer_id, outcome_of(error))
         raise errors.Unavailable("issuer-not-ready", error.detail) from None
     if not isinstance(answer, IssuedCertificate):
         raise TypeError("a connector of class `internal` answers at once")

@@ -201,7 +201,7 @@ class Orders:
             return order.state, cancelled
 
         before, cancelled = await self._database.write(write)
-        self._tally.order(cancelled.issuer_id, before, cancelled.state)
+        self._tally.order(before, cancelled)
         return cancelled
 
 

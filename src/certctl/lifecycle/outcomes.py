@@ -68,6 +68,23 @@ class Outcome(StrEnum):
     RESOLVED = "resolved", "a person said what became of the order"
 
 
+#: Of attempts that did not bring the order on: the error classes of the metrics.
+FAILURES = frozenset(
+    {
+        Outcome.REFUSED,
+        Outcome.UNAUTHORIZED,
+        Outcome.MISCONFIGURED,
+        Outcome.QUOTA_EXHAUSTED,
+        Outcome.RATE_LIMITED,
+        Outcome.UNAVAILABLE,
+        Outcome.NO_ANSWER,
+        Outcome.BAD_ANSWER,
+        Outcome.UNKNOWN_ORDER,
+        Outcome.WRONG_CERTIFICATE,
+        Outcome.LOST,
+    }
+)
+
 _OUTCOMES: dict[type[IssuerError], Outcome] = {
     errors.Refused: Outcome.REFUSED,
     errors.Unauthorized: Outcome.UNAUTHORIZED,

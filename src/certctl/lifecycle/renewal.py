@@ -176,10 +176,12 @@ class Renewal:
             now_ms=now,
         )
         order = _order(order_id, certificate, now, request, issuance)
+        if waiting is not None:
+            order = replace(order, created_at=waiting.created_at)
         version = None
         if connector.recovery is Recovery.INTERNAL:
             version = version_record(
-                await issue_now(connector, issuance),
+                await issue_now(certificate.issuer_id, connector, issuance, self._tally),
                 certificate_id=certificate.id,
                 issuer_id=certificate.issuer_id,
                 order_id=order_id,
@@ -240,7 +242,7 @@ class Renewal:
             if error.constraint != SECOND_OPEN_ORDER:
                 raise
             raise _changed_meanwhile() from None
-        self._tally.order(order.issuer_id, None, order.state)
+        self._tally.order(None, order)
         if order.due_at is not None:
             self._scheduler.wake()
         return enrolled

@@ -114,7 +114,7 @@ class Resolution:
                 field="certificate",
                 hint="look for the certificate of this very order at the CA",
             ) from None
-        self._tally.order(after.issuer_id, order.state, after.state)
+        self._tally.order(order.state, after)
         self._scheduler.wake()
         return after
 

@@ -44,8 +44,9 @@ _UPKEEP_MS = 3600 * 1000
 class Queue:
     """Rows of one table that fall due, and what is done with one that was claimed.
 
-    `step` returns whether the row is closed: nothing will come of it any more by itself. It raises
-    TakenOver when another process has claimed the row meanwhile. `concurrency` is per process.
+    In the log a row is called by the queue's name. `step` returns whether the row is closed:
+    nothing will come of it any more by itself. It raises TakenOver when another process has claimed
+    the row meanwhile. `concurrency` is per process.
     """
 
     name: str
@@ -267,16 +268,19 @@ class Scheduler:
         await self._database.write(write)
 
     async def _run(self, claim: _Claim, key: str, row: SqlRow[Any]) -> None:
-        name = claim.queue.name
+        words = {claim.queue.name: key}
+        if claim.group is not None:
+            words["issuer"] = claim.group
+        structlog.contextvars.bind_contextvars(**words)  # for this task and what it calls
         try:
             closed = await claim.queue.step(row)
         except TakenOver:
-            log.warning("taken over", queue=name, key=key)
+            log.warning("taken over")
         except CertctlError as error:
             # The lease runs out and the row is claimed again, by whoever can.
-            log.warning("not advanced", queue=name, key=key, problem=error.detail)
+            log.warning("not advanced", problem=error.detail)
         except Exception:
-            log.exception("not advanced", queue=name, key=key)
+            log.exception("not advanced")
         else:
             if closed:
                 for waiter in self._waiting.get(key, ()):

@@ -20,6 +20,9 @@ class AuditEventView(ResponseBody):
     object_type: str
     object_id: str
     detail: dict[str, Any]
+    request_id: str | None = Field(
+        description="The request that led to it; none for work in the background"
+    )
 
 
 class AuditVerification(ResponseBody):

@@ -44,8 +44,8 @@ _SYSTEM = "system"
 _dump = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 
 
-def encode_event(event: AuditEvent) -> EncodedEvent:
-    """Bring an event into its stored form.
+def encode_event(event: AuditEvent, request_id: str | None = None) -> EncodedEvent:
+    """Bring an event into its stored form, with the id of the request that led to it.
 
     Raises TypeError or ValueError for a detail that is not JSON, and ValueError for an action that
     nobody has described: in the caller, where it belongs.
@@ -58,6 +58,7 @@ def encode_event(event: AuditEvent) -> EncodedEvent:
         event.object_type,
         event.object_id,
         _dump(event.detail),
+        request_id,
     )
 
 

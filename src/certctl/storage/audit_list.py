@@ -36,6 +36,7 @@ class StoredEvent:
     object_type: str
     object_id: str
     detail: dict[str, Any]
+    request_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,4 +198,5 @@ def _event(row: SqlRow[Any]) -> StoredEvent:
         object_type=row.object_type,
         object_id=row.object_id,
         detail=json.loads(row.detail),
+        request_id=row.request_id,
     )

@@ -122,7 +122,13 @@ class ChainWalk:
 
     def _is_genuine(self, row: SqlRow[Any], previous: bytes) -> bool:
         event = EncodedEvent(
-            row.at, row.actor, row.action, row.object_type, row.object_id, row.detail
+            row.at,
+            row.actor,
+            row.action,
+            row.object_type,
+            row.object_id,
+            row.detail,
+            row.request_id,
         )
         expected = event_mac(self._key, row.chain_id, row.seq, event, previous)
         return hmac.compare_digest(expected, row.mac)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -13,6 +14,7 @@ from sqlalchemy import Row as SqlRow
 from sqlalchemy import exc as sa
 
 from certctl.domain.errors import Unavailable
+from certctl.domain.request_ids import current_request_id
 from certctl.storage.audit import encode_event
 from certctl.storage.audit_key import load_audit_key
 from certctl.storage.engine import READERS, database_url, reader_engine, writer_engine
@@ -65,7 +67,8 @@ class Database:
     """Reads run in a few threads, writes in one, and share its commits.
 
     `dialect` is "sqlite" or "postgresql". Every method raises Unavailable while the database cannot
-    be used, and after `close`; nothing was stored then, unless the words say so.
+    be used, and after `close`; nothing was stored then, unless the words say so. Audit events get
+    the id of the request within which they are given.
     """
 
     def __init__(
@@ -92,7 +95,8 @@ class Database:
                 "server-stopping", "the server is stopping", retry_after=RETRY_AFTER_SECONDS
             )
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._read, fn)
+        # With the caller's context, so that what is logged says for which request.
+        return await loop.run_in_executor(self._readers, copy_context().run, self._read, fn)
 
     async def write(self, fn: Callable[[Transaction], T]) -> T:
         """Run `fn` in a transaction, possibly beside other callers'; returns after COMMIT.
@@ -100,7 +104,7 @@ class Database:
         It may run twice, so it changes nothing but its transaction. What it raises undoes its
         changes and no one else's, and is raised here; Duplicate stands for a broken constraint.
         """
-        value: T = await self._writer.submit(Work(fn))
+        value: T = await self._writer.submit(Work(fn, request_id=current_request_id.get()))
         return value
 
     async def append(
@@ -111,7 +115,8 @@ class Database:
         Columns left out are null. A row of `chains` may exist already. Raises Duplicate when the
         rows break a constraint, ValueError for an unknown column.
         """
-        events = [encode_event(event) for event in audit]
+        request_id = current_request_id.get()
+        events = [encode_event(event, request_id) for event in audit]
         await self._writer.submit(Work(None, prepare_rows(rows), events))
 
     async def ping(self) -> None:

@@ -15,6 +15,7 @@ class EncodedEvent(NamedTuple):
     object_type: str
     object_id: str
     detail: str
+    request_id: str | None = None
 
 
 class Head(NamedTuple):
@@ -40,12 +41,15 @@ def event_mac(key: bytes, chain_id: str, seq: int, event: EncodedEvent, previous
 def encode_event_at(chain_id: str, seq: int, event: EncodedEvent) -> bytes:
     """An event and its place as bytes: texts behind their lengths, numbers ended by a colon.
 
-    A previous MAC, whose length is fixed, may follow.
+    A previous MAC, whose length is fixed, may follow. An event without a request id is written as
+    it was before there were any.
     """
-    at, actor, action, object_type, object_id, detail = event
+    at, actor, action, object_type, object_id, detail, request_id = event
+    request = "" if request_id is None else f"request:{len(request_id)}:{request_id}"
     return (
         f"event:{seq}:{at}:{len(chain_id)}:{chain_id}{len(actor)}:{actor}{len(action)}:{action}"
         f"{len(object_type)}:{object_type}{len(object_id)}:{object_id}{len(detail)}:{detail}"
+        f"{request}"
     ).encode()
 
 

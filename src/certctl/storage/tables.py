@@ -192,6 +192,14 @@ certificates = Table(
     Column("updated_at", BigInteger, nullable=False),
 )
 _index_where_set(certificates.c.renew_at)
+# For the counts of `/metrics`, which read nothing else.
+Index(
+    "ix_certificates_status_not_after",
+    certificates.c.status,
+    certificates.c.not_after,
+    sqlite_where=certificates.c.archived_at.is_(None),
+    postgresql_where=certificates.c.archived_at.is_(None),
+)
 
 # For finding certificates by name; the certificate's own row has the list in its order.
 certificate_names = Table(
@@ -362,6 +370,7 @@ audit_events = Table(
     Column("object_type", String(40), nullable=False),
     Column("object_id", String(80), nullable=False),
     Column("detail", Text, nullable=False),  # JSON
+    Column("request_id", String(64)),  # null: no request led to it
     Column("mac", LargeBinary, nullable=False),
     PrimaryKeyConstraint("chain_id", "seq"),
     sqlite_with_rowid=False,

@@ -46,10 +46,11 @@ _MAYBE_STORED = (
 class Transaction:
     """What a function given to `Database.write` works with. Not for use after it returned."""
 
-    __slots__ = ("_changed", "_events", "connection")
+    __slots__ = ("_changed", "_events", "_request_id", "connection")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, request_id: str | None) -> None:
         self.connection = connection
+        self._request_id = request_id
         self._events: list[EncodedEvent] = []
         self._changed = False
 
@@ -66,7 +67,7 @@ class Transaction:
 
     def audit(self, event: AuditEvent) -> None:
         """Add an audit event; it is stored if, and only if, the rest is."""
-        self._events.append(encode_event(event))
+        self._events.append(encode_event(event, self._request_id))
 
     def changed(self) -> None:
         """Make other processes look again at what they keep in memory."""
@@ -75,11 +76,15 @@ class Transaction:
 
 @dataclass(slots=True)
 class Work:
-    """What one caller wants stored: a function, or rows and events as data."""
+    """What one caller wants stored: a function, or rows and events as data.
+
+    `request_id` is for the events of the function.
+    """
 
     function: Callable[[Transaction], Any] | None
     rows: Sequence[PreparedRow] = ()
     events: Sequence[EncodedEvent] = ()
+    request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +229,7 @@ def _call(connection: Connection, work: Work, gathered: _Gathered) -> Any:
     if work.function is None:
         gathered.events.extend(work.events)
         return None
-    transaction = Transaction(connection)
+    transaction = Transaction(connection, work.request_id)
     value = work.function(transaction)
     gathered.events.extend(transaction._events)  # noqa: SLF001 - its other half
     gathered.changed = gathered.changed or transaction._changed  # noqa: SLF001
