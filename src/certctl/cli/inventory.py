@@ -98,7 +98,7 @@ class Wanted:
 
 
 _COLUMNS = (
-    Column("NAMES", least=16),
+    Column("NAMES", least=14),
     Column("STATUS", is_state=True),
     Column("EXPIRES", may_go=True),
     Column("ISSUER", least=9, may_go=True),

@@ -186,4 +186,5 @@ def _on_screen(look: Callable[[], Page[CertificateSummary]], nothing: str, every
     try:
         follow(look, screen, every=every)
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C again, out of impatience
         screen.leave()
