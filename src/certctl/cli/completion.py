@@ -20,7 +20,7 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-_SCRIPTS = {
+SCRIPTS = {
     Shell.BASH: completion_scripts.BASH,
     Shell.ZSH: completion_scripts.ZSH,
     Shell.FISH: completion_scripts.FISH,
@@ -53,7 +53,7 @@ def completion(
     answer within a second, nothing is offered.
     """
     session = Session(context, as_json)
-    script = _SCRIPTS[shell].lstrip("\n")
+    script = SCRIPTS[shell].lstrip("\n")
     if not install:
         as_program = json.dumps({"shell": shell.value, "script": script}, indent=2)
         typer.echo(as_program if session.options.json else script, nl=session.options.json)

@@ -7,7 +7,7 @@ import re
 
 import typer
 
-_PLAIN_ID = re.compile(r"[a-z0-9-]{1,80}")
+_CERTIFICATE_ID = re.compile(r"cert-[a-z0-9]{1,40}")
 
 
 def certificates(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
@@ -17,10 +17,12 @@ def certificates(context: typer.Context, incomplete: str) -> list[tuple[str, str
 
 def versions(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """The versions of the certificate that the command names."""
-    certificate_id = context.params.get("certificate_id")
-    if not isinstance(certificate_id, str) or not _PLAIN_ID.fullmatch(certificate_id):
-        return []
-    return _offered(f"certificates/{certificate_id}/versions", context, incomplete)
+    # Before a value that is still missing, the parser has not come to the arguments yet.
+    words = [context.params.get("certificate_id"), *context.args]
+    for word in words:
+        if isinstance(word, str) and _CERTIFICATE_ID.fullmatch(word):
+            return _offered(f"certificates/{word}/versions", context, incomplete)
+    return []
 
 
 def owners(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
