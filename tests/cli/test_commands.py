@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+from rich.cells import cell_len
 
 from tests.cli.fake_server import (
     BULK,
@@ -29,10 +30,12 @@ from tests.cli.fake_server import (
     type_view,
     version_view,
 )
+from tests.cli.test_rendering import drawn
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from certctl.cli.tables import Table
     from tests.cli.conftest import Run
     from tests.cli.fake_server import FakeServer
 
@@ -143,6 +146,21 @@ def test_lists(run: Run, filled: FakeServer, noun: str) -> None:
     assert len(lines) == 2
     assert LISTS[noun][1] in lines[1]
     assert "…" not in result.stdout, "nothing is cut where a program may read"
+
+
+@pytest.mark.parametrize("noun", [*LISTS, "profiles rules", "issuers types AcmeTrust"])
+def test_every_table_fits(
+    run: Run, filled: FakeServer, noun: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[Table] = []
+    monkeypatch.setattr("certctl.cli.tables.draw", shown.append)
+    assert run(*noun.split()).exit_code == 0
+    (table,) = shown
+    for width in (60, 80, 200):
+        lines = drawn(table, width)
+        assert all(cell_len(line) <= width for line in lines), (width, lines)
+        if noun in LISTS:
+            assert any(LISTS[noun][1] in line for line in lines), "an id is whole"
 
 
 @pytest.mark.parametrize("noun", LISTS)

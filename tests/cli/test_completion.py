@@ -396,21 +396,20 @@ def test_zsh(known: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ) as process:
         os.close(inner)
 
-        def until(words: str) -> str:
+        def until(words: str) -> None:
             seen = ""
             while words not in seen:
                 assert select.select([outer], [], [], 20)[0], seen
                 seen += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", os.read(outer, 4096).decode())
-            return seen
 
-        until("ready")
-        os.write(outer, b"certctl issue --issuer=is\t")
-        until("--issuer=iss-local")
-        os.write(outer, b"--profile pro\t")
-        until("prof-shop")
-        os.write(outer, b"\x15certctl certs \t\t")
-        until("Show a certificate")
-        os.write(outer, b"\x15exit\n")
-        until("exit")
-        process.wait(20)
-        os.close(outer)
+        try:
+            until("ready")
+            os.write(outer, b"certctl issue --issuer=is\t")
+            until("--issuer=iss-local")
+            os.write(outer, b"--profile pro\t")
+            until("prof-shop")
+            os.write(outer, b"\x15certctl certs \t\t")
+            until("Show a certificate")
+        finally:
+            process.kill()
+            os.close(outer)
