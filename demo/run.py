@@ -198,6 +198,15 @@ def show(folder: Path) -> None:
         say("11. A certificate from there takes a moment: fetch it when it is ready, revoke it")
         print(globalsign.live(run, CERTCTL, ca), flush=True)
 
+    show_a_key_of_its_own()
+
+    say("14. The inventory and the audit log remember it all")
+    run(CERTCTL, "certs")
+    run(CERTCTL, "audit")
+    run(CERTCTL, "audit", "verify")
+
+
+def show_a_key_of_its_own() -> None:
     say("12. Give a deployment tool a key of its own: one CA, one profile, names below demo.test")
     deploy = Path("deploy.key")
     run(
@@ -210,11 +219,6 @@ def show(folder: Path) -> None:
     run(CERTCTL, "issue", "api.demo.test", key_file=deploy)
     run(CERTCTL, "issue", "www.elsewhere.test", key_file=deploy, refused=True, says="scope")
     run(CERTCTL, "certs", key_file=deploy)
-
-    say("14. The inventory and the audit log remember it all")
-    run(CERTCTL, "certs")
-    run(CERTCTL, "audit")
-    run(CERTCTL, "audit", "verify")
 
 
 def main() -> None:

@@ -51,7 +51,7 @@ CERTIFICATES = "/api/v1/certificates"
 class Tab(Protocol):
     """Presses Tab at the end of a line: each word that is offered, with what is said about it."""
 
-    def __call__(self, line: str, *, shell: str = "fish") -> dict[str, str]: ...
+    def __call__(self, line: str, *, by: str = "fish") -> dict[str, str]: ...
 
 
 @pytest.fixture(autouse=True)
@@ -64,12 +64,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def tab(capsys: pytest.CaptureFixture[str]) -> Tab:
-    def press(line: str, *, shell: str = "fish") -> dict[str, str]:
-        complete({VARIABLE: shell, LINE: line})
+    def press(line: str, *, by: str = "fish") -> dict[str, str]:
+        complete({VARIABLE: by, LINE: line})
         captured = capsys.readouterr()
         assert captured.err == ""
-        pairs = (offer.split("\t") for offer in captured.out.splitlines())
-        return dict(pairs)  # type: ignore[arg-type]  # every line has one tab, or this fails
+        found = {}
+        for offer in captured.out.splitlines():
+            value, words = offer.split("\t")
+            found[value] = words
+        return found
 
     return press
 
@@ -148,9 +151,9 @@ def test_what_the_server_knows(
 
 
 def test_the_part_after_an_equals_sign(tab: Tab, known: FakeServer) -> None:
-    assert list(tab("certctl issue --issuer=iss", shell="bash")) == ["iss-local"]
+    assert list(tab("certctl issue --issuer=iss", by="bash")) == ["iss-local"]
     for shell in ("zsh", "fish"):
-        assert list(tab("certctl issue --issuer=iss", shell=shell)) == ["--issuer=iss-local"]
+        assert list(tab("certctl issue --issuer=iss", by=shell)) == ["--issuer=iss-local"]
 
 
 def test_the_server_that_the_line_names_is_asked(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from certctl.cli.watching import Screen, changes, follow
-from certctl.client import ApiError, ConnectionFailed
+from certctl.client import ApiError, ClientError, ConnectionFailed
 from certctl.schemas.certificates import CertificateSummary
 from certctl.schemas.common import Page, Problem
 from tests.cli.fake_server import Reply, problem, summary
@@ -27,7 +27,6 @@ from tests.cli.fake_server import Reply, problem, summary
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from certctl.client import ClientError
     from tests.cli.conftest import Run
     from tests.cli.fake_server import FakeServer, Seen
 
@@ -113,8 +112,9 @@ REFUSED = ApiError(
 
 @pytest.mark.parametrize("answers", [(AWAY,), (REFUSED,), (1, REFUSED)], ids=["0", "1", "2"])
 def test_what_waiting_does_not_help_ends_it(answers: tuple[int | Exception, ...]) -> None:
-    with pytest.raises(type(answers[-1])):
+    with pytest.raises(ClientError) as failure:
         follow(looks(*answers), Notebook(), every=5, sleep=Time(9).sleep)
+    assert failure.value is answers[-1]
 
 
 STATUSES = st.sampled_from(["pending", "issued", "expired"])
@@ -202,14 +202,16 @@ def test_a_screen_is_drawn_once_a_look_and_tells_what_is_wrong(folder: object) -
     console = Console(file=stream, width=80, height=8, force_terminal=True, color_system=None)
     screen = Screen(console, "No certificates fit.", 5)
     drawn = []
-    for step in (
+    steps: list[Callable[[], None]] = [
         lambda: screen.show(Page(data=[]), START),
         lambda: screen.show(Page(data=[row(n) for n in range(40)], next="x"), START),
         lambda: screen.away(AWAY, 10),
-    ):
+    ]
+    for step in steps:
         step()
         drawn.append(stream.getvalue())
-        stream.truncate(0)
+        stream.seek(0)
+        stream.truncate()
     empty, full, away = drawn
     assert "No certificates fit." in empty
     assert "Every 5 s: 40 and more, at 12:00:00 UTC." in full
@@ -232,7 +234,7 @@ def test_on_a_terminal_ctrl_c_gives_the_screen_back(server: FakeServer) -> None:
         stderr=inner,
     ) as process:
         os.close(inner)
-        shown, interrupted = b"", False
+        shown = b""
         while select.select([outer], [], [], 30)[0]:
             try:
                 part = os.read(outer, 4096)
