@@ -31,15 +31,23 @@ def say(text: str) -> None:
     print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n# {text}", flush=True)
 
 
-def run(*command: str, says: str = "", refused: bool = False) -> str:
+def run(*command: str, says: str = "", refused: bool = False, key_file: Path | None = None) -> str:
     """Run a command as an operator would, showing it and what it prints.
 
-    It has to succeed, or to fail where `refused` is set, and to print `says`.
+    It has to succeed, or to fail where `refused` is set, and to print `says`. With `key_file`, it
+    has the API key in there.
     """
     shown = [Path(part).name if part == CERTCTL else part for part in command]
-    print(f"$ {shlex.join(shown)}", flush=True)
+    before = "" if key_file is None else f'CERTCTL_API_KEY="$(cat {key_file})" '
+    print(f"$ {before}{shlex.join(shown)}", flush=True)
+    key = {} if key_file is None else {"CERTCTL_API_KEY": key_file.read_text().strip()}
     done = subprocess.run(
-        command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command,
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **key},
     )
     print(done.stdout.rstrip(), flush=True)
     if refused:
@@ -190,10 +198,27 @@ def show(folder: Path) -> None:
         say("11. A certificate from there takes a moment: fetch it when it is ready, revoke it")
         print(globalsign.live(run, CERTCTL, ca), flush=True)
 
-    say("12. The inventory and the audit log remember it all")
+    show_a_key_of_its_own()
+
+    say("14. The inventory and the audit log remember it all")
     run(CERTCTL, "certs")
     run(CERTCTL, "audit")
     run(CERTCTL, "audit", "verify")
+
+
+def show_a_key_of_its_own() -> None:
+    say("12. Give a deployment tool a key of its own: one CA, one profile, names below demo.test")
+    deploy = Path("deploy.key")
+    run(
+        CERTCTL, "keys", "create", "deploy tool", "--role", "operator", "--issuer", "iss-local",
+        "--profile", "prof-tls-server", "--name", "*.demo.test", "--days", "90",
+        "--out", str(deploy),
+    )  # fmt: skip
+
+    say("13. The tool gets its certificates with it, and sees no others; the rest is refused")
+    run(CERTCTL, "issue", "api.demo.test", key_file=deploy)
+    run(CERTCTL, "issue", "www.elsewhere.test", key_file=deploy, refused=True, says="scope")
+    run(CERTCTL, "certs", key_file=deploy)
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ from certctl.client import (
     ServerAccess,
     UnexpectedAnswer,
 )
-from certctl.client.connection import trust
 from certctl.client.retry import parse_retry_after
+from certctl.client.trust import trust
 from certctl.schemas.certificates import CertificateCreate, RenewRequest
 from tests.cli.fake_server import (
     CERTIFICATE,

@@ -25,8 +25,9 @@ def test_the_demo_shows_its_steps_and_leaves_nothing_behind(tmp_path: Path) -> N
     )
     assert done.returncode == 0, done.stdout + done.stderr
     steps = done.stdout.split("\n# ")[1:]
-    assert [step.split(".")[0] for step in steps[:-1]] == [str(n) for n in range(1, 13)]
-    _, _, _, verified, served, renewed, revoked, ocsp, crl, configured, lived, remembered, _ = steps
+    assert [step.split(".")[0] for step in steps[:-1]] == [str(n) for n in range(1, 15)]
+    _, _, _, verified, served, renewed, revoked, ocsp, crl, configured, lived, *rest, _ = steps
+    made, scoped, remembered = rest
     assert "www.demo.test.crt: OK" in verified
     assert "Verification: OK" in served
     assert "Python (TLSv1.3): hello" in served
@@ -43,6 +44,13 @@ def test_the_demo_shows_its_steps_and_leaves_nothing_behind(tmp_path: Path) -> N
     serial = re.search(r"^  serial +(\w+)$", lived, re.MULTILINE)
     assert serial is not None
     assert f"stand-in: {serial[1]} revoked, cessationOfOperation" in lived
+    assert "Names      *.demo.test" in made
+    assert "The key is in deploy.key" in made
+    assert "Issued cert-" in scoped
+    assert "(exit code 5: refused, as it has to be)" in scoped
+    seen = [line for line in scoped.splitlines() if line.startswith("www.")]
+    assert seen == [], "what is out of the key's reach is not there for it"
+    assert any(line.startswith("api.demo.test ") for line in scoped.splitlines())
     for action in ("certificate.issued", "certificate.renewed", "certificate.revoked"):
         assert action in remembered
     assert list(tmp_path.iterdir()) == []

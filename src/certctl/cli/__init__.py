@@ -4,7 +4,14 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """`certctl`."""
+    """`certctl`, or what its shell asks when somebody presses Tab."""
+    import os
+
+    if "_CERTCTL_COMPLETE" in os.environ:
+        from certctl.cli.completing import complete
+
+        complete()
+        return
     from certctl.cli.app import app
 
     app(prog_name="certctl")

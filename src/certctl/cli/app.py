@@ -27,6 +27,7 @@ COMMANDS = {
     "secrets": "Show the keys that seal what is stored; rotate them.",
     "audit": "Read the audit log; export it; verify it.",
     "status": "Ask whether the server is there, ready, and accepts the key.",
+    "completion": "Print the script that completes commands in your shell.",
     "doctor": "Say what is wrong with this installation, and what to do.",
     "backup": "Write a backup of the embedded database, while the server runs.",
     "restore": "Put a backup into an empty data directory.",
@@ -80,6 +81,7 @@ app = typer.Typer(
     cls=RootGroup,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    add_completion=False,  # `certctl completion` has what Typer's own lacks: see `completing`
     no_args_is_help=True,
     epilog=examples(
         "certctl server                       start the server",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certctl.cli import known
 from certctl.cli.exit_codes import ExitCode
 from certctl.cli.listing import show_list
 from certctl.cli.options import Force, OutFile
@@ -34,14 +35,26 @@ def list_all(
     context: typer.Context,
     *,
     actor: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only of this API key, or system.")
+        str | None,
+        typer.Option(
+            metavar="ID", help="Only of this API key, or system.", autocompletion=known.keys
+        ),
     ] = None,
     action: Annotated[
         str | None,
-        typer.Option(metavar="ACTION", help="Only this action, or all that begin so: certificate."),
+        typer.Option(
+            metavar="ACTION",
+            help="Only this action, or all that begin so: certificate.",
+            autocompletion=known.actions,
+        ),
     ] = None,
     object_type: Annotated[
-        str | None, typer.Option(metavar="KIND", help="Only about this kind: issuer, profile, ...")
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="Only about this kind: issuer, profile, ...",
+            autocompletion=known.kinds,
+        ),
     ] = None,
     object_id: Annotated[
         str | None, typer.Option("--object", metavar="ID", help="Only about this object: cert-...")

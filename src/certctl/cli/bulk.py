@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from certctl.cli.certs import table
 from certctl.cli.confirming import ask
 from certctl.cli.errors import CommandFailed, maybe_done
 from certctl.cli.exit_codes import ExitCode
+from certctl.cli.inventory import table
 from certctl.cli.listing import collect
 from certctl.cli.progress import waiting
 from certctl.cli.tables import draw, fields

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from certctl.cli import known
 from certctl.cli.options import CertificateId, Force, OutFile
 from certctl.cli.session import AsJson, Session, command_group, examples
 
@@ -52,7 +53,11 @@ def download(
     ] = FileFormat.PEM,
     version: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="One of its versions: ver-... [default: the newest]"),
+        typer.Option(
+            metavar="ID",
+            help="One of its versions: ver-... [default: the newest]",
+            autocompletion=known.versions,
+        ),
     ] = None,
     password_file: Annotated[
         str | None,

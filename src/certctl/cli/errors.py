@@ -43,9 +43,9 @@ class Report:
     #: What to do about it on the command line, where the document's hint is about REST.
     advice: str | None = None
 
-    def as_json(self) -> str:
-        """For programs."""
-        return json.dumps(self.document, indent=2)
+    def as_json(self, indent: int | None = 2) -> str:
+        """For programs; without indent, in one line."""
+        return json.dumps(self.document, indent=indent)
 
     def as_text(self) -> str:
         """For people."""

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certctl.cli import known
 from certctl.cli.options import (
     CsrFile,
     Days,
@@ -54,10 +55,18 @@ def issue(
         ),
     ] = None,
     profile: Annotated[
-        str, typer.Option(metavar="ID", help="Rules to follow: see certctl profiles.")
+        str,
+        typer.Option(
+            metavar="ID",
+            help="Rules to follow: see certctl profiles.",
+            autocompletion=known.profiles,
+        ),
     ] = "prof-tls-server",
     issuer: Annotated[
-        str, typer.Option(metavar="ID", help="Issuer to ask: see certctl issuers.")
+        str,
+        typer.Option(
+            metavar="ID", help="Issuer to ask: see certctl issuers.", autocompletion=known.issuers
+        ),
     ] = "iss-local",
     days: Days = None,
     key_type: Annotated[
@@ -73,7 +82,10 @@ def issue(
         typer.Option(metavar="TEXT", help="Common name in the subject; names do without."),
     ] = None,
     owner: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Who looks after the certificate.")
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Who looks after the certificate.", autocompletion=known.owners
+        ),
     ] = None,
     label: Label = None,
     out: Out = ".",

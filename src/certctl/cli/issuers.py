@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certctl.cli import known
 from certctl.cli.listing import show_list, show_one
 from certctl.cli.options import Force, OutFile
 from certctl.cli.session import AsJson, Session, command_group, examples
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from certctl.cli.tables import Table
     from certctl.schemas.issuers import IssuerView
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The issuer: iss-...")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="The issuer: iss-...", autocompletion=known.issuers)
+]
 Values = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting; lists with commas. Repeatable."),
@@ -94,7 +97,10 @@ def show(context: typer.Context, issuer_id: Id, as_json: AsJson = False) -> None
 def types(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="A type, to see its settings.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="A type, to see its settings.", autocompletion=known.issuer_types
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -128,7 +134,12 @@ def types(
 def create(
     context: typer.Context,
     type_name: Annotated[
-        str, typer.Argument(metavar="TYPE", help="The type of CA: see certctl issuers types.")
+        str,
+        typer.Argument(
+            metavar="TYPE",
+            help="The type of CA: see certctl issuers types.",
+            autocompletion=known.issuer_types,
+        ),
     ],
     *,
     name: Annotated[

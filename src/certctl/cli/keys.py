@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certctl.cli import known
 from certctl.cli.listing import show_list, show_one
 from certctl.cli.session import All, AsJson, Limit, Session, command_group, examples
 from certctl.domain.access import Role
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from certctl.cli.tables import Table
     from certctl.schemas.keys import KeyView
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The key: see certctl keys.")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="The key: see certctl keys.", autocompletion=known.keys)
+]
 
 app = command_group()
 
@@ -67,11 +70,21 @@ def create(
     ],
     issuers: Annotated[
         list[str] | None,
-        typer.Option("--issuer", metavar="ID", help="Only this issuer. Repeatable."),
+        typer.Option(
+            "--issuer",
+            metavar="ID",
+            help="Only this issuer. Repeatable.",
+            autocompletion=known.issuers,
+        ),
     ] = None,
     profiles: Annotated[
         list[str] | None,
-        typer.Option("--profile", metavar="ID", help="Only this profile. Repeatable."),
+        typer.Option(
+            "--profile",
+            metavar="ID",
+            help="Only this profile. Repeatable.",
+            autocompletion=known.profiles,
+        ),
     ] = None,
     names: Annotated[
         list[str] | None,

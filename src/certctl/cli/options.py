@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-CertificateId = Annotated[str, typer.Argument(metavar="ID", help="The certificate: cert-...")]
+from certctl.cli import known
+
+CertificateId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID", help="The certificate: cert-...", autocompletion=known.certificates
+    ),
+]
 
 # Of what people hang on certificates
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certctl.cli import known
 from certctl.cli.listing import show_list, show_one
 from certctl.cli.session import All, AsJson, Limit, Session, command_group, examples
 from certctl.domain.orders import OrderState
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
     from certctl.cli.tables import Table
     from certctl.schemas.orders import OrderDetail, OrderStatus, OrderView
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The order: ord-...")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="The order: ord-...", autocompletion=known.orders)
+]
 
 app = command_group()
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from certctl.cli.schema_settings import settings_in
 from certctl.cli.tables import Column, Table, fields
-from certctl.cli.times import full
+from certctl.cli.times import full, seconds_in
 from certctl.domain.errors import InvalidInput
 from certctl.schemas.profiles import ProfileRules
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from certctl.schemas.profiles import ProfileView
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-_UNITS = {"": 1, "s": 1, "m": _MINUTE, "min": _MINUTE, "h": _HOUR, "d": _DAY}
-_LIFETIME = re.compile(r"([0-9]{1,10}) *([a-z]*)")
 _SECONDS = "_seconds"
 
 
@@ -47,10 +44,10 @@ def read_rule(rule: Setting, text: str) -> Any:
     """The value that was written. Raises InvalidInput, which does not repeat it."""
     if not rule.name.endswith(_SECONDS):
         return rule.read(text)
-    found = _LIFETIME.fullmatch(text.strip().lower())
-    if found is None or found[2] not in _UNITS:
+    seconds = seconds_in(text)
+    if seconds is None:
         raise rule.wrong("takes a lifetime, as in 90d, 12h or 30min; a number alone is seconds")
-    return int(found[1]) * _UNITS[found[2]]
+    return seconds
 
 
 def rules_table(known: Sequence[Setting]) -> Table:

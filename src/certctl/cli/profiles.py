@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certctl.cli import known
 from certctl.cli.listing import show_list, show_one
 from certctl.cli.session import AsJson, Session, command_group, examples
 
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
     from certctl.cli.tables import Table
     from certctl.schemas.profiles import ProfileView
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The profile: prof-...")]
+Id = Annotated[
+    str, typer.Argument(metavar="ID", help="The profile: prof-...", autocompletion=known.profiles)
+]
 Values = Annotated[
     list[str] | None,
     typer.Option(
@@ -109,7 +112,12 @@ def create(
         typer.Option("--id", metavar="ID", help="Its id, prof-... [default: made from the name]"),
     ] = None,
     like: Annotated[
-        str | None, typer.Option(metavar="ID", help="Start from the rules of this profile.")
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Start from the rules of this profile.",
+            autocompletion=known.profiles,
+        ),
     ] = None,
     values: Values = None,
     file: File = None,

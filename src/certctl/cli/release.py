@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from certctl.cli import known
 from certctl.cli.options import NoWait, Wait
 from certctl.cli.session import AsJson, Session, command_group, examples
 
@@ -17,11 +18,20 @@ def release(
     context: typer.Context,
     *,
     certificate_id: Annotated[
-        str, typer.Argument(metavar="CERT-ID", help="The certificate: see certctl certs.")
+        str,
+        typer.Argument(
+            metavar="CERT-ID",
+            help="The certificate: see certctl certs.",
+            autocompletion=known.certificates,
+        ),
     ],
     version: Annotated[
         str | None,
-        typer.Option(metavar="VER-ID", help="Only this version: see certctl certs show."),
+        typer.Option(
+            metavar="VER-ID",
+            help="Only this version: see certctl certs show.",
+            autocompletion=known.versions,
+        ),
     ] = None,
     wait: Wait = 60,
     no_wait: NoWait = False,

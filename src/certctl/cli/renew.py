@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certctl.cli import known
 from certctl.cli.options import (
     CsrFile,
     Days,
@@ -40,7 +41,12 @@ def renew(
     context: typer.Context,
     *,
     certificate_id: Annotated[
-        str, typer.Argument(metavar="CERT-ID", help="The certificate: see certctl certs.")
+        str,
+        typer.Argument(
+            metavar="CERT-ID",
+            help="The certificate: see certctl certs.",
+            autocompletion=known.certificates,
+        ),
     ],
     key_type: Annotated[
         KeyChoice | None,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from certctl.cli import known
 from certctl.cli.listing import show_list, show_one
 from certctl.cli.options import NoWait
 from certctl.cli.session import All, AsJson, Limit, Session, command_group, examples
@@ -15,7 +16,14 @@ if TYPE_CHECKING:
     from certctl.cli.tables import Table
     from certctl.schemas.revocations import BulkRevocationView, RevocationLine, RevocationStatus
 
-Id = Annotated[str, typer.Argument(metavar="BULK-ID", help="The bulk revocation: bulk-...")]
+Id = Annotated[
+    str,
+    typer.Argument(
+        metavar="BULK-ID",
+        help="The bulk revocation: bulk-...",
+        autocompletion=known.bulk_revocations,
+    ),
+]
 
 app = command_group()
 
@@ -40,7 +48,12 @@ def list_all(
     ] = None,
     bulk_id: Annotated[
         str | None,
-        typer.Option("--bulk", metavar="BULK-ID", help="Only those of this bulk revocation."),
+        typer.Option(
+            "--bulk",
+            metavar="BULK-ID",
+            help="Only those of this bulk revocation.",
+            autocompletion=known.bulk_revocations,
+        ),
     ] = None,
     limit: Limit = 50,
     everything: All = False,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from certctl.cli import known
 from certctl.cli.options import NoWait, Wait
 from certctl.cli.session import AsJson, Session, command_group, examples
 from certctl.cli.times import moment
@@ -55,12 +56,19 @@ def revoke(
     certificate_id: Annotated[
         str | None,
         typer.Argument(
-            metavar="CERT-ID", help="The certificate: see certctl certs.", show_default=False
+            metavar="CERT-ID",
+            help="The certificate: see certctl certs.",
+            autocompletion=known.certificates,
+            show_default=False,
         ),
     ] = None,
     version: Annotated[
         str | None,
-        typer.Option(metavar="VER-ID", help="Only this version: see certctl certs show."),
+        typer.Option(
+            metavar="VER-ID",
+            help="Only this version: see certctl certs show.",
+            autocompletion=known.versions,
+        ),
     ] = None,
     reason: Annotated[
         RevocationReason,
@@ -72,13 +80,22 @@ def revoke(
         ),
     ] = RevocationReason.UNSPECIFIED,
     issuer: Annotated[
-        str | None, typer.Option(metavar="ID", help="All that this issuer issued.")
+        str | None,
+        typer.Option(
+            metavar="ID", help="All that this issuer issued.", autocompletion=known.issuers
+        ),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(metavar="ID", help="All that follow this profile.")
+        str | None,
+        typer.Option(
+            metavar="ID", help="All that follow this profile.", autocompletion=known.profiles
+        ),
     ] = None,
     owner: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="All that this owner looks after.")
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="All that this owner looks after.", autocompletion=known.owners
+        ),
     ] = None,
     name: Annotated[
         str | None,

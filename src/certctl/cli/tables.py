@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
 
 _GAP = 2
 
@@ -46,12 +48,14 @@ _STYLES = {
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column; `least` is the width it may be cut to (None: it is always whole), `extra` marks one
-    that a terminal shows only where every column fits, `wraps` one that goes on in the next line
-    instead of being cut."""
+    that a terminal shows only where every column fits, `may_go` one that is left out where the
+    others would not fit otherwise, `wraps` one that goes on in the next line instead of being
+    cut."""
 
     title: str
     least: int | None = None
     extra: bool = False
+    may_go: bool = False
     is_state: bool = False
     wraps: bool = False
 
@@ -87,7 +91,7 @@ def hanging(text: str, start: str) -> str:
 
 def draw(table: Table, *, err: bool = False) -> None:
     """Print a table on standard output (or error): fitted to a terminal, else whole and plain."""
-    cleaned = Table(table.columns, [tuple(clean(cell) for cell in row) for row in table.rows])
+    cleaned = cleaned_of(table)
     if not (sys.stderr if err else sys.stdout).isatty():
         typer.echo(as_text(cleaned), err=err)
         return
@@ -95,6 +99,11 @@ def draw(table: Table, *, err: bool = False) -> None:
 
     width = shutil.get_terminal_size().columns
     draw_on(Console(stderr=err, width=width, highlight=False, markup=False, emoji=False), cleaned)
+
+
+def cleaned_of(table: Table) -> Table:
+    """The same table, with every cell `clean`."""
+    return Table(table.columns, [tuple(clean(cell) for cell in row) for row in table.rows])
 
 
 def as_text(table: Table) -> str:
@@ -106,21 +115,28 @@ def as_text(table: Table) -> str:
 
 def draw_on(console: Console, table: Table) -> None:
     """Print a table that fits the console's width; a list of records where no table does."""
+    from rich.text import Text
+
+    shown = fitted(table, console.width)
+    console.print(shown, soft_wrap=isinstance(shown, Text))
+
+
+def fitted(table: Table, width: int) -> RichTable | Text:
+    """A table that fits a width, for Rich; a list of records where no table does."""
     from rich.table import Table as RichTable
     from rich.text import Text
 
     table = _without_empty_columns(table)
-    plan = fit(table, console.width)
+    plan = fit(table, width)
     if plan is None:
-        for row in table.rows:
-            console.print(Text(_record(table, row, console.width)), soft_wrap=True)
-        return
+        records = "\n".join(_record(table, row, width) for row in table.rows)
+        return Text(records, no_wrap=True, overflow="ignore")
     shown = RichTable(box=None, padding=(0, _GAP, 0, 0), pad_edge=False, header_style="bold")
-    for index, width in plan:
+    for index, wide in plan:
         column = table.columns[index]
         shown.add_column(
             Text(column.title),
-            width=width,
+            width=wide,
             no_wrap=not column.wraps,
             overflow="fold" if column.wraps else "ellipsis",
         )
@@ -130,7 +146,7 @@ def draw_on(console: Console, table: Table) -> None:
             for index, _ in plan
         ]
         shown.add_row(*cells)
-    console.print(shown)
+    return shown
 
 
 def _without_empty_columns(table: Table) -> Table:
@@ -155,6 +171,9 @@ def fit(table: Table, width: int) -> list[tuple[int, int]] | None:
         for index, column in enumerate(table.columns):
             if column.extra:
                 del plan[index]
+    dispensable = [index for index in plan if table.columns[index].may_go]
+    while dispensable and _least(table, plan) > width:
+        del plan[dispensable.pop()]  # the last one first
     while (over := surplus()) > 0:
         shrinkable = {
             index: wide
@@ -169,6 +188,13 @@ def fit(table: Table, width: int) -> list[tuple[int, int]] | None:
         floor = max(table.columns[widest].least or 0, min(max(others, default=0), plan[widest] - 1))
         plan[widest] = max(floor, plan[widest] - over)
     return list(plan.items())
+
+
+def _least(table: Table, plan: dict[int, int]) -> int:
+    """The least width that these columns take, with what is between them."""
+    columns = table.columns
+    widths = [min(wide, columns[index].least or wide) for index, wide in plan.items()]
+    return sum(widths) + _GAP * (len(plan) - 1)
 
 
 def _natural(table: Table) -> list[int]:
@@ -192,7 +218,7 @@ def _record(table: Table, row: tuple[str, ...], width: int) -> str:
     """A row as lines: the first value, then the others with their labels. No word is broken, so
     that an id can be copied."""
     label_width = max(len(column.title) for column in table.columns)
-    lines = [row[0]]
+    lines = _wrapped(row[0], width, "")
     for column, cell in list(zip(table.columns, row, strict=True))[1:]:
         label = f"  {column.title:<{label_width}}  "
         beside = _wrapped(cell, width, label)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 import typer
 
@@ -15,6 +16,10 @@ _UNITS = (
     (_HOUR, _HOUR, "h"),
     (_MINUTE, _MINUTE, "min"),
 )
+
+_SPELLINGS = {"s": 1, "m": _MINUTE, "min": _MINUTE, "h": _HOUR, "d": _DAY}
+_SPAN = re.compile(r"([0-9]{1,10}) *([a-z]*)")
+_LONGEST_SPAN = 100 * 366 * _DAY
 
 
 def relative(moment: datetime | None, now: datetime) -> str:
@@ -54,3 +59,20 @@ def moment(text: str) -> datetime:
             "write it as 2026-01-31, 2026-01-31T12:00 (UTC) or 2026-01-31T12:00+01:00"
         ) from None
     return read if read.tzinfo is not None else read.replace(tzinfo=UTC)
+
+
+def seconds_in(text: str) -> int | None:
+    """The seconds in `90d`, `12h`, `30min` or a number alone; None for anything else."""
+    found = _SPAN.fullmatch(text.strip().lower())
+    if found is None:
+        return None
+    size = 1 if not found[2] else _SPELLINGS.get(found[2])
+    return None if size is None else int(found[1]) * size
+
+
+def span(text: str) -> timedelta:
+    """Read how long something is, with its unit. Raises typer.BadParameter."""
+    seconds = None if text.strip().isdecimal() else seconds_in(text)
+    if not seconds or seconds > _LONGEST_SPAN:
+        raise typer.BadParameter("write it as 30d, 12h or 30min, at most a hundred years")
+    return timedelta(seconds=seconds)

@@ -9,10 +9,14 @@ with Client(find_server()) as client:
 ```
 """
 
-from certctl.client.client import Client
-from certctl.client.config import NotConfigured, ServerAccess, find_server
-from certctl.client.errors import ApiError, ClientError, ConnectionFailed, UnexpectedAnswer
-from certctl.client.retry import RetryPolicy
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from certctl.client.client import Client
+    from certctl.client.config import NotConfigured, ServerAccess, find_server
+    from certctl.client.errors import ApiError, ClientError, ConnectionFailed, UnexpectedAnswer
+    from certctl.client.retry import RetryPolicy
 
 __all__ = [
     "ApiError",
@@ -25,3 +29,19 @@ __all__ = [
     "UnexpectedAnswer",
     "find_server",
 ]
+
+_HOMES = {
+    "Client": "client",
+    "RetryPolicy": "retry",
+    **dict.fromkeys(("NotConfigured", "ServerAccess", "find_server"), "config"),
+    **dict.fromkeys(("ApiError", "ClientError", "ConnectionFailed", "UnexpectedAnswer"), "errors"),
+}
+
+if not TYPE_CHECKING:  # for a type checker, only what is imported above is there
+
+    def __getattr__(name: str) -> Any:
+        # Loaded late: an HTTP client is a third of a second, and the shell's completion needs only
+        # to know where the server is.
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

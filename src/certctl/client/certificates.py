@@ -18,10 +18,13 @@ from certctl.schemas.common import Page
 from certctl.schemas.revocations import RevokeRequest
 
 if TYPE_CHECKING:
-    from certctl.schemas.certificates import CertificateCreate
+    from datetime import datetime
+
+    from certctl.schemas.certificates import CertificateCreate, CertificateStatus
     from certctl.schemas.revocations import ReasonName, RevocationStatus
 
 Format = Literal["pem", "chain", "der", "pkcs7", "pkcs12", "jks"]
+CertificateSort = Literal["created_at", "-created_at", "not_after", "-not_after"]
 
 #: The longest that the server holds a request open (`Prefer: wait`).
 MAX_SERVER_WAIT = 60
@@ -65,10 +68,37 @@ class CertificateCalls(Calls):
         return self._order(address, request or RenewRequest(), idempotency_key, wait)
 
     def certificates(
-        self, *, limit: int | None = None, cursor: str | None = None
+        self,
+        *,
+        status: CertificateStatus | None = None,
+        issuer_id: str | None = None,
+        profile_id: str | None = None,
+        owner: str | None = None,
+        name: str | None = None,
+        expires_after: datetime | None = None,
+        expires_before: datetime | None = None,
+        sort: CertificateSort | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
     ) -> Page[CertificateSummary]:
-        """One page of the inventory, newest first."""
-        answer = self._get("/api/v1/certificates", limit=limit, cursor=cursor)
+        """One page of the certificates that fit everything given, newest first.
+
+        `name` is a whole name, `shop*` for a beginning, or `*.example.org` for all below it. A page
+        may have fewer rows than `limit`, even none, while `next` leads on.
+        """
+        answer = self._get(
+            "/api/v1/certificates",
+            status=status,
+            issuer_id=issuer_id,
+            profile_id=profile_id,
+            owner=owner,
+            name=name,
+            expires_after=_as_text(expires_after),
+            expires_before=_as_text(expires_before),
+            sort=sort,
+            limit=limit,
+            cursor=cursor,
+        )
         return parse(Page[CertificateSummary], answer)
 
     def certificate(self, certificate_id: str) -> CertificateView:
@@ -195,3 +225,7 @@ class CertificateCalls(Calls):
 def _was_released(error: ApiError) -> bool:
     """Whether the hold that is no longer there was taken back by us, in a lost answer."""
     return error.uncertain and error.code == "not-on-hold"
+
+
+def _as_text(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()

@@ -10,14 +10,13 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from certctl import __version__
-from certctl.client.config import NotConfigured
 from certctl.client.errors import ApiError, ClientError, ConnectionFailed, UnexpectedAnswer
 from certctl.client.retry import parse_retry_after
+from certctl.client.trust import trust
 from certctl.schemas.common import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from certctl.client.config import ServerAccess
 
@@ -30,30 +29,6 @@ _LIMITS = httpx2.Limits(max_connections=4, max_keepalive_connections=2, keepaliv
 _ERRORS = 400
 _OK = 200
 _REDIRECTS = 300
-
-
-def trust(ca_bundle: Path | None) -> ssl.SSLContext:
-    """A context that verifies the server, by this file alone where there is one."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # What is named is trusted, also where it is a sub-CA whose root is not at hand (RFC 5280 §6.1:
-    # any certificate can be a trust anchor).
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    if ca_bundle is None:
-        context.load_default_certs()
-        return context
-    try:
-        context.load_verify_locations(ca_bundle)
-    except ssl.SSLError:
-        raise NotConfigured(
-            f"{ca_bundle} holds no certificate", hint="name a PEM file with the CA's certificate"
-        ) from None
-    except OSError as error:
-        raise NotConfigured(
-            f"cannot read the CA file {ca_bundle}: {error.strerror}",
-            hint="set --ca-bundle or CERTCTL_CA_BUNDLE to the server's ca.pem",
-        ) from None
-    return context
 
 
 class Connection:
