@@ -8,7 +8,8 @@
    (redirects) for what a CA answers;
 4. minting a sub-CA through a leaf request: here, `tests/bad_input.toml` (`ca`, `cert-sign`,
    `crl-sign`) and `tests/ca/test_authority.py`;
-5. acting on another's object by a duplicate serial: here;
+5. acting on another's object by a duplicate serial: here, and `test_imports.py` for certificates
+   that come from elsewhere;
 6. escalating one's own role or scope: here, and `tests/domain/test_access.py`;
 7. filters that leak counts of what is out of scope: here.
 """

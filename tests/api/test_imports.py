@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from certctl.domain.errors import NotFound
 from certctl.domain.imports import IMPORTED_PROFILE_ID, external_issuer_id
+from certctl.lifecycle.catalog import Catalog
+from certctl.lifecycle.seeding import seed
 from certctl.pki.certificates import chain_pem, to_pem
 from certctl.pki.foreign import read_foreign
 from tests.support.callers import Caller, caller
@@ -94,6 +97,7 @@ async def bring_any(plane: ControlPlane, what: Foreign) -> tuple[str, str]:
     return result["outcome"], result["certificate"]["id"]
 
 
+@on_sqlite
 async def test_what_certctl_issued_is_known(plane: ControlPlane) -> None:
     csr = make_csr(make_key(), ["www.example.org"])
     made = (await plane.client.post(PATH, json={"issuer_id": "iss-local", "csr": csr})).json()
@@ -106,6 +110,7 @@ async def test_what_certctl_issued_is_known(plane: ControlPlane) -> None:
     assert len((await plane.client.get("/api/v1/issuers")).json()["data"]) == 1
 
 
+@on_sqlite
 async def test_a_dry_run_says_what_would_come_and_does_nothing(plane: ControlPlane) -> None:
     what = foreign()
     result = await bring(plane, what, 200, dry_run=True)
@@ -121,12 +126,14 @@ async def test_a_dry_run_says_what_would_come_and_does_nothing(plane: ControlPla
     assert (await plane.client.get(f"{PATH}/{kept['id']}")).json() == kept
 
 
+@on_sqlite
 async def test_an_expired_one_is_kept_with_a_warning(plane: ControlPlane) -> None:
     result = await bring(plane, foreign(age_days=100))
     assert result["warnings"] == ["it has expired"]
     assert result["certificate"]["status"] == "expired"
 
 
+@on_sqlite
 async def test_a_ca_certificate_is_watched_like_any_other(plane: ControlPlane) -> None:
     ca, root = foreign().ca.chain
     answer = await plane.client.post(
@@ -163,6 +170,7 @@ async def test_a_newer_one_is_another_certificate_or_the_next_version(plane: Con
     assert (await bring(plane, newer, 200, replaces=kept["id"]))["outcome"] == "known"
 
 
+@on_sqlite
 async def test_what_a_version_cannot_be_added_to(plane: ControlPlane) -> None:
     what = foreign()
     csr = make_csr(make_key(), ["www.example.org"])
@@ -227,6 +235,7 @@ async def test_it_is_neither_renewed_nor_revoked_here(plane: ControlPlane) -> No
     assert (await plane.client.post(f"{path}/unarchive")).json()["renew_at"] is None
 
 
+@on_sqlite
 async def test_its_issuer_cannot_issue_and_is_not_made_by_hand(plane: ControlPlane) -> None:
     what = foreign()
     issuer_id = (await bring(plane, what))["certificate"]["issuer_id"]
@@ -260,6 +269,22 @@ async def test_its_issuer_cannot_issue_and_is_not_made_by_hand(plane: ControlPla
     assert (await bring(plane, foreign("b.org")))["certificate"]["issuer_id"] == issuer_id
 
 
+async def test_other_processes_cope_with_its_issuer(plane: ControlPlane) -> None:
+    issuer_id = (await bring(plane, foreign()))["certificate"]["issuer_id"]
+    other = Catalog(plane.services.database, plane.services.clock)
+    await other.refresh()
+    issuer = other.issuer(issuer_id)
+    assert issuer.problem is None
+    assert issuer.connector is not None
+    use_cases = plane.services.use_cases
+    await use_cases.crls.ensure()
+    for use in (use_cases.crls.current, lambda which: use_cases.ocsp.answer(which, b"\x30\x00")):
+        with pytest.raises(NotFound):
+            await use(issuer_id)
+    await seed(plane.services.database, {})  # as the next start does
+    assert await other.catch_up()
+
+
 @on_sqlite
 async def test_its_profile_stays_as_it_is(plane: ControlPlane) -> None:
     path = f"/api/v1/profiles/{IMPORTED_PROFILE_ID}"
@@ -280,6 +305,7 @@ async def test_its_profile_stays_as_it_is(plane: ControlPlane) -> None:
         problem(answer, 409, "profile-for-imports")
 
 
+@on_sqlite
 async def test_metrics_count_no_condition_of_a_ca_that_is_not_asked(plane: ControlPlane) -> None:
     issuer_id = (await bring(plane, foreign()))["certificate"]["issuer_id"]
     text = (await plane.client.get("/metrics")).text
@@ -305,6 +331,7 @@ async def send(who: Caller, what: Foreign, **more: Any) -> Response:
     return await who.post(IMPORT, {"certificate": what.pem, **more})
 
 
+@on_sqlite
 async def test_only_within_the_scope_of_the_key(plane: ControlPlane) -> None:
     inside = foreign("a.inside.org")
     outside = foreign("b.outside.org")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,6 +83,18 @@ async def test_owner_and_labels_are_given_when_ordering_and_merged_later(
     assert (await plane.client.patch(path, json={"labels": None})).json()["labels"] == {}
 
 
+@on_sqlite
+async def test_it_is_a_merge_patch_by_that_name_too(plane: ControlPlane) -> None:
+    made = await issue(plane, owner="web")
+    answer = await plane.client.patch(
+        f"{PATH}/{made['id']}",
+        content=b'{"owner": null}',
+        headers={"Content-Type": "application/merge-patch+json"},
+    )
+    assert (answer.status_code, answer.json()["owner"]) == (200, None)
+
+
+@on_sqlite
 async def test_what_changes_nothing_is_no_event(plane: ControlPlane) -> None:
     made = await issue(plane, owner="web", labels={"env": "prod"})
     before = await events(plane, made["id"])
@@ -91,6 +104,7 @@ async def test_what_changes_nothing_is_no_event(plane: ControlPlane) -> None:
     assert await events(plane, made["id"]) == before
 
 
+@on_sqlite
 async def test_nobody_overwrites_what_they_have_not_seen(plane: ControlPlane) -> None:
     made = await issue(plane)
     path = f"{PATH}/{made['id']}"
@@ -192,6 +206,7 @@ async def test_an_archived_certificate_is_not_listed_and_not_renewed(plane: Cont
     assert (await plane.client.post(f"{path}/renew")).status_code == 201
 
 
+@on_sqlite
 async def test_a_revoked_one_needs_no_more_words_and_is_not_renewed_when_it_is_back(
     plane: ControlPlane,
 ) -> None:
@@ -203,6 +218,7 @@ async def test_a_revoked_one_needs_no_more_words_and_is_not_renewed_when_it_is_b
     assert (back["status"], back["renew_at"]) == ("revoked", None)
 
 
+@on_sqlite
 async def test_an_older_version_that_is_valid_counts_as_well(plane: ControlPlane) -> None:
     made = await issue(plane)
     path = f"{PATH}/{made['id']}"
@@ -239,6 +255,7 @@ async def test_an_archived_one_is_revoked_alone_and_with_many(plane: ControlPlan
     assert {each["certificate_id"] for each in revoked} == {alone["id"], many["id"]}
 
 
+@on_sqlite
 async def test_the_end_of_a_hold_does_not_renew_what_is_archived(
     database: Database, tmp_path: Path
 ) -> None:
@@ -260,6 +277,7 @@ async def test_the_end_of_a_hold_does_not_renew_what_is_archived(
         assert (back["status"], back["renew_at"]) == ("issued", made["renew_at"])
 
 
+@on_sqlite
 async def test_an_open_order_is_in_the_way(database: Database, tmp_path: Path) -> None:
     async with control_plane(database, tmp_path, ca=ScriptedCA(["issue", "pending"])) as plane:
         made = await issue(plane, issuer_id="iss-slow")
@@ -279,6 +297,19 @@ async def test_an_open_order_is_in_the_way(database: Database, tmp_path: Path) -
         await plane.services.database.write(give_up)
         answer = await plane.client.post(f"{path}/archive", json={"although_valid": True})
         assert answer.status_code == 200, answer.text
+
+
+async def test_at_the_same_moment_as_a_renewal(plane: ControlPlane) -> None:
+    made = await issue(plane)
+    path = f"{PATH}/{made['id']}"
+    answers = await asyncio.gather(
+        *[plane.client.post(f"{path}/renew") for _ in range(2)],
+        plane.client.post(f"{path}/archive", json={"although_valid": True}),
+        plane.client.post(f"{path}/renew"),
+    )
+    assert {answer.status_code for answer in answers} <= {200, 201, 409}
+    found = (await plane.client.get(path)).json()
+    assert (found["status"], found["renew_at"]) == ("archived", None)
 
 
 async def test_an_issuer_of_archived_certificates_is_in_use(plane: ControlPlane) -> None:

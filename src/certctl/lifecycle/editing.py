@@ -10,7 +10,8 @@ from certctl.domain.errors import Conflict
 from certctl.domain.imports import IMPORTED_PROFILE_ID
 from certctl.domain.labels import merge_labels
 from certctl.domain.renewal import renewal_time
-from certctl.lifecycle.revocations import certificate_not_found, load_certificate
+from certctl.lifecycle.lookups import load_certificate
+from certctl.lifecycle.revocations import certificate_not_found
 from certctl.storage.details import Details, lock_details, store_details
 from certctl.storage.orders import open_order_of
 from certctl.storage.revocations import revoked_among

@@ -14,7 +14,7 @@ from certctl.domain.waiting import Standstill, Waiting, due_at, waits_for
 from certctl.lifecycle import outcomes
 from certctl.lifecycle.advance import hindrance, schedule_for
 from certctl.lifecycle.idempotency import load_enrolled
-from certctl.lifecycle.revocations import load_certificate
+from certctl.lifecycle.lookups import load_certificate
 from certctl.storage.certificates import mark_failed
 from certctl.storage.conditions import ConditionState
 from certctl.storage.orders import (

@@ -158,7 +158,9 @@ def _lock(transaction: Transaction, certificate_id: str) -> CertificateState:
 
 
 def _present(connection: Connection, certificate_id: str) -> Recorded:
-    found = load_certificate(connection, certificate_id)
+    found = get_certificate(connection, certificate_id)
+    if found is None:
+        raise certificate_not_found()
     revocations = revocations_of(connection, certificate_id).values()
     return Recorded(found, any(revocation.state in OPEN_STATES for revocation in revocations))
 
@@ -375,14 +377,6 @@ class Recorder:
                 detail=detail,
             )
         )
-
-
-def load_certificate(connection: Connection, certificate_id: str) -> CertificateRecord:
-    """One certificate with its newest version; NotFound if there is none."""
-    found = get_certificate(connection, certificate_id)
-    if found is None:
-        raise certificate_not_found()
-    return found
 
 
 def certificate_not_found() -> NotFound:

@@ -140,10 +140,10 @@ def read_foreign(certificate: str, chain: str | None) -> ForeignCertificate:
     try:
         dn, key_identifier, label = _issuer(read, der)
         names, left_out, common_names = _names(read, der)
-    except (ValueError, IndexError):  # what the library does not look into
+        not_before = to_ms(read.not_valid_before_utc)
+        not_after = to_ms(read.not_valid_after_utc)
+    except (ValueError, IndexError):  # what the library did not look into until now
         _refuse("import-unreadable", "certificate")
-    not_before = to_ms(read.not_valid_before_utc)
-    not_after = to_ms(read.not_valid_after_utc)
     if not_after <= not_before:
         _refuse("import-never-valid", "certificate")
     return ForeignCertificate(

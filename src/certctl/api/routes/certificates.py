@@ -17,7 +17,7 @@ from certctl.api.ordering import (
 from certctl.api.services import ObjectId, actor, services
 from certctl.api.views import certificate_summary, certificate_view
 from certctl.lifecycle.enrolment import EnrolmentRequest
-from certctl.lifecycle.revocations import load_certificate
+from certctl.lifecycle.lookups import load_certificate
 from certctl.schemas.certificates import CertificateCreate, CertificateSummary, CertificateView
 from certctl.schemas.common import Page
 from certctl.storage.certificates import list_certificates

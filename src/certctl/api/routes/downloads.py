@@ -12,7 +12,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from certctl.api.services import ObjectId, services, use_cases
 from certctl.domain.errors import Conflict, InvalidInput, NotFound
-from certctl.lifecycle.revocations import load_certificate
+from certctl.lifecycle.lookups import load_certificate
 from certctl.pki.certificates import split_pem_certificates, to_pem
 from certctl.pki.stores import jks_trust_store, pkcs7_certificates, pkcs12_trust_store
 

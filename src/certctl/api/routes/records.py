@@ -9,7 +9,7 @@ from certctl.api.services import ObjectId, actor, services, use_cases
 from certctl.api.views import audit_event_view, certificate_view, order_view
 from certctl.domain.clock import to_ms
 from certctl.lifecycle.editing import Edit
-from certctl.lifecycle.revocations import load_certificate
+from certctl.lifecycle.lookups import load_certificate
 from certctl.schemas.audit import AuditEventView
 from certctl.schemas.certificates import CertificateView
 from certctl.schemas.common import Page
