@@ -45,6 +45,7 @@ EVENT = {
         "revision": 2,
         "changes": {"name": {"from": "a", "to": "b"}, "config.api_key": "changed"},
     },
+    "request_id": "6f1c9c0b5e1f4a77",
 }
 
 
@@ -107,6 +108,9 @@ def test_the_list_fits_a_terminal(serving: FakeServer, columns: int) -> None:
 def test_the_list_names_what_changed(run: Run, serving: FakeServer) -> None:
     assert "name, config.api_key  " in run("audit").stdout
     assert json.loads(run("audit", "--json").stdout)["data"] == [EVENT]
+    older = {name: value for name, value in EVENT.items() if name != "request_id"}
+    serving.on("GET", AUDIT, Reply(200, {"data": [older], "next": None}))
+    assert "name, config.api_key  " in run("audit").stdout, "of a server of before"
     many = {**EVENT, "detail": {"changes": dict.fromkeys(["a", "b", "c", "d"], "changed")}}
     serving.on("GET", AUDIT, Reply(200, {"data": [many], "next": None}))
     assert "a, b and 2 more" in run("audit").stdout

@@ -21,7 +21,8 @@ class AuditEventView(ResponseBody):
     object_id: str
     detail: dict[str, Any]
     request_id: str | None = Field(
-        description="The request that led to it; none for work in the background"
+        default=None,  # servers of before do not say
+        description="The request that led to it; none for work in the background",
     )
 
 
