@@ -223,7 +223,10 @@ def test_a_screen_is_drawn_once_a_look_and_tells_what_is_wrong(folder: object) -
     screen.leave()
 
 
-def test_on_a_terminal_ctrl_c_gives_the_screen_back(server: FakeServer) -> None:
+@pytest.mark.parametrize(("sent", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_terminal_has_its_own_screen_back(
+    server: FakeServer, sent: signal.Signals, expected: int
+) -> None:
     server.on("GET", CERTIFICATES, Reply(200, {"data": [summary(1)], "next": None}))
     outer, inner = pty.openpty()
     with subprocess.Popen(
@@ -241,14 +244,14 @@ def test_on_a_terminal_ctrl_c_gives_the_screen_back(server: FakeServer) -> None:
             except OSError:  # how Linux says that the other side is closed
                 break
             if summary(1)["id"].encode() in part:
-                process.send_signal(signal.SIGINT)
+                process.send_signal(sent)
             shown += part
         os.close(outer)
         code = process.wait(30)
-    assert code == 130
-    on, screen, rest = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
-    assert shown.count(on) == shown.count(screen) == 1
-    assert rest in shown
-    left = shown.partition(screen)[2]
+    assert code == expected
+    on, off, cursor = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
+    assert shown.count(on) == shown.count(off) == 1
+    assert cursor in shown
+    left = shown.partition(off)[2]
     assert summary(1)["id"].encode() in left, "what was there last is left"
     assert b"Traceback" not in shown

@@ -186,5 +186,6 @@ def _on_screen(look: Callable[[], Page[CertificateSummary]], nothing: str, every
     try:
         follow(look, screen, every=every)
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C again, out of impatience
+        for again in (signal.SIGINT, signal.SIGTERM):  # somebody has no patience
+            signal.signal(again, signal.SIG_IGN)
         screen.leave()
