@@ -52,6 +52,7 @@ EVENT = {
     "object_type": "certificate",
     "object_id": CERTIFICATE,
     "detail": {},
+    "request_id": None,
 }
 
 
