@@ -94,7 +94,12 @@ def certificate_rows(
     rows += [
         (
             certificate_names,
-            {"value": name.value, "certificate_id": certificate_id, "kind": name.kind.value},
+            {
+                "value": name.value,
+                "certificate_id": certificate_id,
+                "kind": name.kind.value,
+                "reversed": name.value[::-1],
+            },
         )
         for name in names
     ]

@@ -1,4 +1,4 @@
-"""Who made an API key; labels; what is archived; audit events by object, action and actor."""
+"""Who made an API key; labels; what is archived; indexes of the inventory and the audit log."""
 
 from __future__ import annotations
 
@@ -19,3 +19,50 @@ def upgrade() -> None:
         op.create_index(
             f"ix_audit_events_{first[0]}", "audit_events", [*first, "at", "chain_id", "seq"]
         )
+    _index_inventory()
+    _reverse_names()
+
+
+def _index_inventory() -> None:
+    whole = ["id", "not_after", "archived_at"]
+    unusual = "status <> 'issued' AND archived_at IS NULL"
+    for words, columns, condition in (
+        ("issuer_id", ["issuer_id", *whole], None),
+        ("profile_id", ["profile_id", *whole], None),
+        ("owner", ["owner", *whole], "owner IS NOT NULL"),
+        ("not_after", ["not_after", "id"], "archived_at IS NULL"),
+        ("status", ["status", "id"], unusual),
+        ("status_not_after", ["status", "not_after", "id"], unusual),
+        ("archived", ["id"], "archived_at IS NOT NULL"),
+        ("archived_not_after", ["not_after", "id"], "archived_at IS NOT NULL"),
+    ):
+        where = None if condition is None else sa.text(condition)
+        op.create_index(
+            f"ix_certificates_{words}",
+            "certificates",
+            columns,
+            sqlite_where=where,
+            postgresql_where=where,
+        )
+
+
+def _reverse_names() -> None:
+    """PostgreSQL has a function for it; in SQLite, one of Python's is lent to this connection."""
+    connection = op.get_bind()
+    if connection.dialect.name == "sqlite":
+        op.add_column("certificate_names", sa.Column("reversed", sa.String(2048)))
+        driver = connection.connection.dbapi_connection
+        assert driver is not None  # noqa: S101 - a migration has a connection
+        driver.create_function("reverse", 1, _reverse, deterministic=True)
+    else:
+        text = sa.String(2048, collation="C")
+        op.alter_column("certificate_names", "value", type_=text, existing_nullable=False)
+        op.add_column("certificate_names", sa.Column("reversed", text))
+    op.execute("UPDATE certificate_names SET reversed = reverse(value)")
+    op.create_index(
+        "ix_certificate_names_reversed", "certificate_names", ["reversed", "certificate_id"]
+    )
+
+
+def _reverse(value: str) -> str:
+    return value[::-1]
