@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from certctl.schemas.certificates import CertificateStatus
     from certctl.storage.audit import StoredEvent
     from certctl.storage.bulk_revocations import BulkRecord
-    from certctl.storage.certificates import CertificateLine, CertificateRecord
+    from certctl.storage.certificates import CertificateRecord
+    from certctl.storage.inventory import CertificateLine
     from certctl.storage.orders import OrderRecord
     from certctl.storage.revocations import RevocationRecord
     from certctl.storage.versions import VersionRecord
@@ -39,7 +40,11 @@ def _name(stored: str) -> str:
     return stored.partition(":")[2]
 
 
-def _status(stored: str, not_after: int | None, now_ms: int) -> CertificateStatus:
+def _status(
+    stored: str, not_after: int | None, archived_at: int | None, now_ms: int
+) -> CertificateStatus:
+    if archived_at is not None:
+        return "archived"
     if stored == "issued" and not_after is not None and not_after < now_ms:
         return "expired"
     status: CertificateStatus = stored  # type: ignore[assignment] # the column holds no other word
@@ -114,7 +119,7 @@ def certificate_view(certificate: CertificateRecord, now_ms: int) -> Certificate
     version = certificate.version
     return CertificateView.model_construct(
         id=certificate.id,
-        status=_status(certificate.status, certificate.not_after, now_ms),
+        status=_status(certificate.status, certificate.not_after, certificate.archived_at, now_ms),
         issuer_id=certificate.issuer_id,
         profile_id=certificate.profile_id,
         common_name=certificate.common_name,
@@ -132,7 +137,7 @@ def certificate_summary(line: CertificateLine, now_ms: int) -> CertificateSummar
     """A row of the inventory."""
     return CertificateSummary(
         id=line.id,
-        status=_status(line.status, line.not_after, now_ms),
+        status=_status(line.status, line.not_after, line.archived_at, now_ms),
         issuer_id=line.issuer_id,
         profile_id=line.profile_id,
         common_name=line.common_name,

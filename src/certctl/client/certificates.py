@@ -18,7 +18,13 @@ from certctl.schemas.common import Page
 from certctl.schemas.revocations import RevokeRequest
 
 if TYPE_CHECKING:
-    from certctl.schemas.certificates import CertificateCreate
+    from datetime import datetime
+
+    from certctl.schemas.certificates import (
+        CertificateCreate,
+        CertificateSort,
+        CertificateStatus,
+    )
     from certctl.schemas.revocations import ReasonName, RevocationStatus
 
 Format = Literal["pem", "chain", "der"]
@@ -65,10 +71,38 @@ class CertificateCalls(Calls):
         return self._order(address, request or RenewRequest(), idempotency_key, wait)
 
     def certificates(
-        self, *, limit: int | None = None, cursor: str | None = None
+        self,
+        *,
+        status: CertificateStatus | None = None,
+        issuer_id: str | None = None,
+        profile_id: str | None = None,
+        owner: str | None = None,
+        name: str | None = None,
+        expires_after: datetime | None = None,
+        expires_before: datetime | None = None,
+        sort: CertificateSort | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
     ) -> Page[CertificateSummary]:
-        """One page of the inventory, newest first."""
-        answer = self._get("/api/v1/certificates", limit=limit, cursor=cursor)
+        """One page of the inventory, newest first unless sorted otherwise.
+
+        What does not fit every part that is given is left out; `name` is a name, what names begin
+        with (`shop*`), or the domain they are below (`*.example.org`). The page may be short, or
+        empty, and yet have a `next`: go on with it, the rest given as before.
+        """
+        answer = self._get(
+            "/api/v1/certificates",
+            status=status,
+            issuer_id=issuer_id,
+            profile_id=profile_id,
+            owner=owner,
+            name=name,
+            expires_after=None if expires_after is None else expires_after.isoformat(),
+            expires_before=None if expires_before is None else expires_before.isoformat(),
+            sort=sort,
+            limit=limit,
+            cursor=cursor,
+        )
         return parse(Page[CertificateSummary], answer)
 
     def certificate(self, certificate_id: str) -> CertificateView:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, bindparam, func, insert, select, update
 
 from certctl.domain.revocations import RevocationReason
-from certctl.storage.certificates import CertificateLine, inventory_line, inventory_query
+from certctl.storage.inventory import CertificateLine, inventory_line, inventory_query
 from certctl.storage.leases import RELEASED, Leases, TakenOver
 from certctl.storage.scopes import load_scope, scope_values, within
 from certctl.storage.tables import bulk_revocations, certificate_names, certificates, versions
