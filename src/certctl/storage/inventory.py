@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, literal_column, select
 
-from certctl.storage.inventory_sources import conditions, moments, sources, whole_list
+from certctl.storage.inventory_sources import (
+    SMALL,
+    best_source,
+    conditions,
+    moments,
+    sources,
+    whole_list,
+)
 from certctl.storage.inventory_walks import Place, step, stretches
 from certctl.storage.tables import certificates, versions
 
@@ -29,7 +36,9 @@ if TYPE_CHECKING:
 
 _c = certificates.c
 #: Entries of an index that one page examines.
-BOUND = 2_000
+BOUND = 1_000
+#: Of entries that were sorted first, this part: that has taken time, and all of them are examined.
+_SORTED_SHARE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +92,20 @@ def list_certificates(
     return InventoryPage(lines, following)
 
 
-# PostgreSQL would weigh its estimates against each other, and read the whole table where they are
-# wrong; they are where values lie close together. To compile a plan takes longer than to run it.
+# PostgreSQL would weigh its estimates against each other, and read all of a table or an index where
+# they are wrong; they are where values lie close together. So it takes an index that has the order,
+# and sorts only where none has. To compile a plan takes longer than to run it.
 _OWN_PLANS = select(
     *[
         func.set_config(name, "off", literal_column("true"))
-        for name in ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit")
+        for name in (
+            "enable_seqscan",
+            "enable_bitmapscan",
+            "enable_sort",
+            "enable_hashjoin",
+            "enable_mergejoin",
+            "jit",
+        )
     ],
     func.set_config("plan_cache_mode", "force_custom_plan", literal_column("true")),
 )
@@ -110,13 +127,15 @@ def _places(
     fitting = conditions(wanted, query.scope, now_ms, connection.dialect)
     search = _Search(connection, query, fitting, rest)
     found = sources(wanted, query.scope, now_ms, by_not_after=sort.by_not_after)
-    small = next((source for source in found if source.is_small(connection)), None)
-    if small is not None and not small.walks:
-        return search.through_all(small)
-    walked = small or next((source for source in found if source.walks), None)
-    if walked is not None:
-        return search.along(walked.walks, bound)
-    return search.along([whole_list(wanted, by_not_after=sort.by_not_after)], bound)
+    best = best_source(connection, found)
+    if best is None:
+        return search.along([whole_list(by_not_after=sort.by_not_after)], bound)
+    source, count = best
+    if source.walks:
+        return search.along(source.walks, bound)
+    if count <= SMALL:
+        return search.through_all(source)
+    return search.along(source.sorted_walks, max(bound // _SORTED_SHARE, 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ much it has; each row is held against the whole filter whatever source it came f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, literal_column, or_, select, union_all
@@ -31,8 +31,11 @@ if TYPE_CHECKING:
     from certctl.domain.inventory import InventoryFilter, NameFilter
 
 _c = certificates.c
+_n = certificate_names.c
 #: So many rows are read and sorted where they do not come in order. Each costs a look at its row.
 SMALL = 2_000
+#: So many entries of an index are sorted for a page, where they alone have all that it takes.
+MIDDLING = 6_000
 #: So many values, each with a walk of its own, are merged.
 _WALKS = 8
 #: So many ranges of names are looked into.
@@ -46,23 +49,36 @@ UNUSUAL_STATUSES = frozenset(
 class Source:
     """Rows of `certificates` that an index finds, and walks that have them in the list's order.
 
-    `probe` gives a row for each entry of the index, `SMALL` and one at most.
+    `probe` gives a row for each entry of the index. `sorted_walks` have them in no order.
     """
 
     condition: ColumnElement[bool]
     probe: Select[Any]
-    walks: tuple[Walk, ...] = field(default=())
+    walks: tuple[Walk, ...] = ()
+    sorted_walks: tuple[Walk, ...] = ()
 
-    def is_small(self, connection: Connection) -> bool:
-        """Whether all it has can be read and sorted."""
-        counted = select(func.count()).select_from(self.probe.limit(SMALL + 1).subquery())
-        return int(connection.execute(counted).scalar_one()) <= SMALL
+    def count(self, connection: Connection) -> int:
+        """How many entries it has, up to one more than matters."""
+        most = MIDDLING if self.sorted_walks else SMALL
+        counted = select(func.count()).select_from(self.probe.limit(most + 1).subquery())
+        return int(connection.execute(counted).scalar_one())
 
 
-def whole_list(wanted: InventoryFilter, *, by_not_after: bool) -> Walk:
-    """The walk through everything."""
-    if wanted.status is InventoryStatus.ARCHIVED:
-        return Walk(where=(ARCHIVED,))
+def best_source(connection: Connection, found: Sequence[Source]) -> tuple[Source, int] | None:
+    """The first that is small; else the first with walks that are worth it; and its size."""
+    counts = []
+    for source in found:
+        counts.append((source, source.count(connection)))
+        if counts[-1][1] <= SMALL:
+            return counts[-1]
+    for source, count in counts:
+        if source.walks or (source.sorted_walks and count <= MIDDLING):
+            return source, count
+    return None
+
+
+def whole_list(*, by_not_after: bool) -> Walk:
+    """The walk through everything that is not archived, for which there always is a source."""
     return Walk(where=(LISTED,)) if by_not_after else Walk()
 
 
@@ -77,10 +93,12 @@ def sources(
         found.append(_of_column(_c.owner, [wanted.owner], by_not_after=by_not_after))
     if wanted.status in UNUSUAL_STATUSES:
         found.append(_of_status(wanted.status))
+    if wanted.status is InventoryStatus.ARCHIVED:
+        found.append(_of_archived())
     if scope is not None and scope.names is not None:
         ranges = ranges_of_patterns(scope.names)
         if len(ranges) <= _RANGES:
-            found.append(_of_names(ranges))
+            found.append(_of_names(ranges, by_not_after=by_not_after))
     for column, one, several in (
         (_c.profile_id, wanted.profile_id, None if scope is None else scope.profiles),
         (_c.issuer_id, wanted.issuer_id, None if scope is None else scope.issuers),
@@ -108,17 +126,25 @@ def moments(wanted: InventoryFilter, now_ms: int) -> tuple[int | None, int | Non
 def _of_column(column: Column[str], values: Collection[str], *, by_not_after: bool) -> Source:
     condition = column.in_(sorted(values))
     walks: tuple[Walk, ...] = ()
-    if not by_not_after and 0 < len(values) <= _WALKS:
-        # The owner's index is partial, and a comparison of rows does not tell SQLite that it fits.
-        where = (column.is_not(None),) if column.nullable else ()
-        walks = tuple(Walk(head=((column, value),), where=where) for value in sorted(values))
-    return Source(condition, select(_c.id).where(condition), walks)
+    if 0 < len(values) <= _WALKS:
+        walks = tuple(Walk(of=(column, value), is_sorted=by_not_after) for value in sorted(values))
+    probe = select(_c.id).where(condition)
+    if by_not_after:
+        return Source(condition, probe, sorted_walks=walks)
+    return Source(condition, probe, walks)
 
 
 def _of_status(status: InventoryStatus) -> Source:
     condition = and_(_c.status == status.value, UNUSUAL)
-    walk = Walk(head=((_c.status, status.value),), where=(UNUSUAL,))
+    walk = Walk(of=(_c.status, status.value), where=(UNUSUAL,))
     return Source(condition, select(_c.id).where(condition), (walk,))
+
+
+def _of_archived() -> Source:
+    condition = _c.archived_at.is_not(None)
+    # In the order of the index that has them and nothing besides: else that of all ids would do.
+    probe = select(_c.id).where(condition, _c.id > "").order_by(_c.id)
+    return Source(condition, probe, (Walk(where=(ARCHIVED,)),))
 
 
 def _of_moments(first: int | None, before: int | None) -> Source:
@@ -134,21 +160,25 @@ def _of_moments(first: int | None, before: int | None) -> Source:
 def _of_name(wanted: NameFilter, *, by_not_after: bool) -> Source:
     walks: tuple[Walk, ...] = ()
     if wanted.match is NameMatch.EXACT and wanted.kind is not None and not by_not_after:
-        names = certificate_names.c
         (text,) = wanted.texts
-        walk = Walk(
-            ((names.value, text),), (names.kind == wanted.kind.value,), names.certificate_id
-        )
-        walks = (walk,)
-    return _of_names(ranges_of_filter(wanted), walks)
+        kind = _n.kind == wanted.kind.value
+        walks = (Walk((_n.value, text), (kind,), _n.certificate_id),)
+    return _of_names(ranges_of_filter(wanted), walks, by_not_after=by_not_after)
 
 
-def _of_names(ranges: Sequence[ColumnElement[bool]], walks: tuple[Walk, ...] = ()) -> Source:
-    which = certificate_names.c.certificate_id
-    parts = [select(which.label("id")).where(each) for each in ranges]
+def _of_names(
+    ranges: Sequence[ColumnElement[bool]], walks: tuple[Walk, ...] = (), *, by_not_after: bool
+) -> Source:
+    parts = [select(_n.certificate_id.label("id")).where(each) for each in ranges]
     # Limited one by one: the merging would have each range read to its end.
-    limited = [select(part.limit(SMALL + 1).subquery()) for part in parts]
-    return Source(_c.id.in_(union_all(*parts)), select(union_all(*limited).subquery()), walks)
+    limited = [select(part.limit(MIDDLING + 1).subquery()) for part in parts]
+    sorted_walks: tuple[Walk, ...] = ()
+    if not (walks or by_not_after) and len(ranges) <= _WALKS:
+        sorted_walks = tuple(
+            Walk(where=(each,), id=_n.certificate_id, is_sorted=True) for each in ranges
+        )
+    condition = _c.id.in_(union_all(*parts))
+    return Source(condition, select(union_all(*limited).subquery()), walks, sorted_walks)
 
 
 # Conditions on each row.
@@ -162,8 +192,9 @@ def conditions(
     Else a database might find by one of them, where there is no bound to what it reads.
     """
     is_archived = wanted.status is InventoryStatus.ARCHIVED
+    archived_at = _c.archived_at + literal_column("0")
     found: list[ColumnElement[bool]] = [
-        _c.archived_at.is_not(None) if is_archived else _c.archived_at.is_(None)
+        archived_at.is_not(None) if is_archived else archived_at.is_(None)
     ]
     for column, value in (
         (_c.issuer_id, wanted.issuer_id),

@@ -36,6 +36,12 @@ def names_of_row(dialect: Dialect) -> TableValuedAlias:
     return function.table_valued(column("value", String))
 
 
+def without_kind(name: TableValuedAlias, dialect: Dialect) -> ColumnElement[str]:
+    """The value of such a name, which is stored behind its kind and a colon."""
+    find = func.instr if dialect.name == "sqlite" else func.strpos
+    return func.substr(name.c.value, find(name.c.value, ":") + 1)
+
+
 def sql_ascii_lower(text: ColumnElement[str], dialect: Dialect) -> ColumnElement[str]:
     """As `domain.access.ascii_lower`: PostgreSQL's `lower` makes a k of the Kelvin sign."""
     if dialect.name == "sqlite":

@@ -13,7 +13,12 @@ from sqlalchemy import exists, or_, select
 
 from certctl.domain.access import NamePattern, Scope
 from certctl.domain.names import NameKind
-from certctl.storage.name_conditions import fits_pattern, names_of_row, sql_ascii_lower
+from certctl.storage.name_conditions import (
+    fits_pattern,
+    names_of_row,
+    sql_ascii_lower,
+    without_kind,
+)
 from certctl.storage.tables import certificate_names, certificates, orders
 
 if TYPE_CHECKING:
@@ -78,17 +83,13 @@ def names_within(patterns: Sequence[NamePattern], dialect: Dialect) -> list[Colu
     fits = or_(*[fits_pattern(name.c.value, pattern) for pattern in patterns])
     other = names_of_row(dialect)
     common_name = certificates.c.common_name
-    spellings = [
-        f"{kind.value}:" + spelling
-        for kind in NameKind
-        for spelling in (common_name, sql_ascii_lower(common_name, dialect))
-    ]
+    spellings = [common_name, sql_ascii_lower(common_name, dialect)]
     return [
         certificates.c.names != "[]",
         ~exists(select(1).select_from(name).where(~fits)),
         or_(
             common_name.is_(None),
-            exists(select(1).select_from(other).where(other.c.value.in_(spellings))),
+            exists(select(1).select_from(other).where(without_kind(other, dialect).in_(spellings))),
         ),
     ]
 
