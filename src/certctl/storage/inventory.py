@@ -79,7 +79,7 @@ class ListQuery:
 
 
 def list_certificates(
-    connection: Connection, query: ListQuery, now_ms: int, *, bound: int = BOUND
+    connection: Connection, query: ListQuery, now_ms: int, *, bound: int | None = None
 ) -> InventoryPage:
     """One page. Fewer lines than `limit`, even none, do not say that it is the last: `next` does.
 
@@ -87,7 +87,7 @@ def list_certificates(
     """
     if connection.dialect.name != "sqlite":
         connection.execute(_OWN_PLANS)
-    places, following = _places(connection, query, now_ms, bound)
+    places, following = _places(connection, query, now_ms, BOUND if bound is None else bound)
     lines = _lines(connection, [place.id for place in places])
     return InventoryPage(lines, following)
 
