@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import bindparam, func, literal_column, select
 
+from certctl.domain.inventory import InventoryStatus
 from certctl.storage.inventory_sources import (
     SMALL,
     best_source,
@@ -116,13 +117,17 @@ def _places(
 ) -> tuple[list[Place], Place | None]:
     wanted, sort = query.wanted, query.sort
     first, before = moments(wanted, now_ms)
+    endless = first is None and before is None
+    if wanted.status is InventoryStatus.ISSUED:
+        # Else a list by `not_after` would begin with all that has expired.
+        first = now_ms if first is None else max(first, now_ms)
     rest = stretches(
         by_not_after=sort.by_not_after,
         descending=sort.is_descending,
         after=query.after,
         first=first,
         before=before,
-        endless=first is None and before is None,
+        endless=endless,
     )
     fitting = conditions(wanted, query.scope, now_ms, connection.dialect)
     search = _Search(connection, query, fitting, rest)

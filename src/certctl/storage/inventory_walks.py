@@ -2,9 +2,8 @@
 
 A step examines a bounded number of index entries, whatever the filter: first it finds where the
 last of them is, then it reads the rows up to there that fit. The index is chosen here, not by the
-database: the order asks for it, and other conditions are written so that no index serves
-them (see `inventory_sources`). Estimates go wrong just where it hurts, with values that lie
-close together.
+database: the order asks for it, and other conditions are written so that no index serves them (see
+`inventory_sources`). Estimates go wrong just where it hurts, with values that lie close together.
 """
 
 from __future__ import annotations
