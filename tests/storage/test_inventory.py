@@ -9,7 +9,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, insert, text
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.anyio
 
 NOW = 1_000_000
-EXAMPLES = 80
+EXAMPLES = 60
 ISSUERS = ("iss-a", "iss-b", "iss-c")
 PROFILES = ("prof-a", "prof-b")
 OWNERS = (None, "web", "Web", "ünïcode")
@@ -51,7 +51,7 @@ FILTERS = (
     "a.example.org", "A.example.org.", "shop*", "Shop*", "dns:s*", "email:Shop*", "*.example.org",
     "*.*", "dns:*.shop.example.org", "ip:10.0.0.1", "10.*", "uri:spiffe://example.org/shop", "%*",
 )  # fmt: skip
-PATTERNS = ("a.example.org", "*.example.org", "*.org", "ip:10.0.0.1", "email:Shop@example.org")
+PATTERNS = ("*.example.org", "a.example.org", "*.org", "ip:10.0.0.1", "email:Shop@example.org")
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +200,11 @@ scopes = st.none() | st.builds(
 )
 
 
+WHOLE = InventoryFilter()
+SOME_ISSUERS = Scope(issuers=frozenset({"iss-a", "iss-b"}), profiles=frozenset({"prof-a"}))
+SOME_NAMES = Scope(
+    names=tuple(parse_pattern(each, "names") for each in ("*.org", "a.example.org", "ip:10.0.0.1"))
+)
 #: What is taken for small, and for little enough to sort: each decides for another way.
 SIZES = ((2_000, 6_000), (0, 6_000), (0, 0))
 
@@ -230,6 +235,11 @@ async def test_the_pages_are_what_fits_in_order(
 
     def look(connection: Connection) -> None:
         @settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=EXAMPLES)
+        @example(WHOLE, SOME_NAMES, InventorySort.NEWEST, 1, 3, SIZES[1])
+        @example(WHOLE, SOME_NAMES, InventorySort.CREATED, 4, 20, SIZES[1])
+        @example(WHOLE, SOME_ISSUERS, InventorySort.NEWEST, 4, 3, SIZES[2])
+        @example(WHOLE, SOME_ISSUERS, InventorySort.CREATED, 4, 20, SIZES[2])
+        @example(WHOLE, SOME_ISSUERS, InventorySort.NOT_AFTER, 4, 3, SIZES[1])
         @given(
             wanted=filters,
             scope=scopes,
@@ -305,7 +315,6 @@ def _plans(connection: Connection, query: ListQuery) -> list[str]:
     ]
 
 
-WHOLE = InventoryFilter()
 PARTS: list[dict[str, Any]] = [
     *[{"status": status} for status in InventoryStatus],
     {"issuer_id": "iss-a"},
@@ -315,8 +324,6 @@ PARTS: list[dict[str, Any]] = [
     {"expires_after": NOW, "expires_before": NOW + 2},
 ]
 PAIRS = [{**PARTS[a], **PARTS[b]} for a, b in ((6, 8), (6, 12), (4, 6), (5, 11), (1, 11), (7, 3))]
-SOME_ISSUERS = Scope(issuers=frozenset({"iss-a", "iss-b"}), profiles=frozenset({"prof-a"}))
-SOME_NAMES = Scope(names=tuple(parse_pattern(each, "names") for each in ("*.org", "a.example.org")))
 
 
 #: So many that reading all of them would cost more than looking for one.

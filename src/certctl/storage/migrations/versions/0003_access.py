@@ -23,10 +23,6 @@ def upgrade() -> None:
         )
     _index_inventory()
     _reverse_names()
-    for table in ("certificates", "certificate_names"):
-        # Else PostgreSQL knows nothing of the new columns until a tenth of the rows has changed.
-        if op.get_bind().dialect.name != "sqlite":
-            op.execute(f"ANALYZE {table}")
 
 
 def _index_inventory() -> None:
