@@ -6,16 +6,30 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from benchmarks import issuance, memory, polling, revocation, startup, status, transport
+from benchmarks import (
+    inventory,
+    issuance,
+    memory,
+    polling,
+    revocation,
+    startup,
+    status,
+    transport,
+)
 from benchmarks.core_limit import core_limit
 
-_PARTS = ("issuance", "revocation", "status", "startup", "memory", "polling", "transport")
+_PARTS = (
+    "issuance", "revocation", "status", "startup", "memory", "polling", "transport", "inventory"
+)  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="per measured row")
     parser.add_argument("--only", choices=_PARTS, action="append")
+    parser.add_argument(
+        "--certificates", type=int, default=inventory.CERTIFICATES, help="in the seeded inventory"
+    )
     options = parser.parse_args()
     chosen = options.only or _PARTS
     with tempfile.TemporaryDirectory(prefix="certctl-bench-") as folder:
@@ -35,6 +49,8 @@ def main() -> None:
             polling.run(Path(folder), options.seconds)
         if "transport" in chosen:
             transport.run(Path(folder), options.seconds)
+        if "inventory" in chosen:
+            inventory.run(Path(folder), options.certificates)
 
 
 if __name__ == "__main__":

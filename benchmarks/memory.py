@@ -19,7 +19,7 @@ def run(folder: Path) -> None:
         pass
     with running_server(data) as server:
         time.sleep(_SETTLE_SECONDS)
-        idle = _resident_mb(server.pid)
+        idle = resident_mb(server.pid)
         key = (data / "admin.key").read_text().strip()
         subprocess.run(
             [
@@ -29,16 +29,17 @@ def run(folder: Path) -> None:
             check=True,
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        loaded = _resident_mb(server.pid)
+        loaded = resident_mb(server.pid)
         _ask_for_openapi(server.url, data / "ca.pem", key)
-        described = _resident_mb(server.pid)
+        described = resident_mb(server.pid)
     print("\nresident memory of the server, SQLite")
     print(f"idle                 {idle:>6.0f} MB")
     print(f"after 10 s of load   {loaded:>6.0f} MB")
     print(f"after OpenAPI        {described:>6.0f} MB")
 
 
-def _resident_mb(pid: int) -> float:
+def resident_mb(pid: int | str = "self") -> float:
+    """What a process holds in memory, by default this one."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024

@@ -56,7 +56,13 @@ _READ, _ORDERING, _SETTLE = Permission.READ, Permission.ORDER, Permission.SETTLE
 _REVOKE, _KEYS, _ADMINISTER = Permission.REVOKE, Permission.KEYS, Permission.ADMINISTER
 
 _API: dict[tuple[str, str], Rule] = {
-    ("GET", "/certificates"): Rule(_READ),
+    ("GET", "/certificates"): Rule(
+        _READ,
+        (
+            Reference("query", "issuer_id", ObjectKind.ISSUER),
+            Reference("query", "profile_id", ObjectKind.PROFILE),
+        ),
+    ),
     ("POST", "/certificates"): Rule(
         _ORDERING,
         (

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from certctl.schemas.certificates import CertificateStatus
     from certctl.storage.audit import StoredEvent
     from certctl.storage.bulk_revocations import BulkRecord
-    from certctl.storage.certificates import CertificateLine, CertificateRecord
+    from certctl.storage.certificates import CertificateRecord
+    from certctl.storage.inventory import CertificateLine
     from certctl.storage.orders import OrderRecord
     from certctl.storage.revocations import RevocationRecord
     from certctl.storage.versions import VersionRecord

@@ -20,11 +20,14 @@ from certctl.schemas.revocations import RevokeRequest
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from certctl.schemas.certificates import CertificateCreate, CertificateStatus
+    from certctl.schemas.certificates import (
+        CertificateCreate,
+        CertificateSort,
+        CertificateStatus,
+    )
     from certctl.schemas.revocations import ReasonName, RevocationStatus
 
 Format = Literal["pem", "chain", "der", "pkcs7", "pkcs12", "jks"]
-CertificateSort = Literal["created_at", "-created_at", "not_after", "-not_after"]
 
 #: The longest that the server holds a request open (`Prefer: wait`).
 MAX_SERVER_WAIT = 60
@@ -81,10 +84,11 @@ class CertificateCalls(Calls):
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Page[CertificateSummary]:
-        """One page of the certificates that fit everything given, newest first.
+        """One page of the inventory, newest first unless sorted otherwise.
 
-        `name` is a whole name, `shop*` for a beginning, or `*.example.org` for all below it. A page
-        may have fewer rows than `limit`, even none, while `next` leads on.
+        What does not fit every part that is given is left out; `name` is a name, what names begin
+        with (`shop*`), or the domain they are below (`*.example.org`). The page may be short, or
+        empty, and yet have a `next`: go on with it, the rest given as before.
         """
         answer = self._get(
             "/api/v1/certificates",

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from certctl.lifecycle.catalog import Catalog
     from certctl.lifecycle.scheduler import Scheduler
     from certctl.storage.bulk_revocations import RevocationFilter
-    from certctl.storage.certificates import CertificateLine
     from certctl.storage.database import Connection, Database, SqlRow, Transaction
+    from certctl.storage.inventory import CertificateLine
 
 log = structlog.get_logger(__name__)
 

@@ -21,6 +21,7 @@ NameText = Annotated[str, StringConstraints(max_length=2_048)]
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=80)]
 
 CertificateStatus = Literal["pending", "issued", "failed", "expired", "revoked", "archived"]
+CertificateSort = Literal["created_at", "-created_at", "not_after", "-not_after"]
 
 
 class CertificateCreate(RequestBody):

@@ -11,7 +11,7 @@ from sqlalchemy import and_, bindparam, func, insert, select, update
 
 from certctl.domain.imports import IMPORTED_PROFILE_ID
 from certctl.domain.revocations import RevocationReason
-from certctl.storage.certificates import CertificateLine, inventory_line, inventory_query
+from certctl.storage.inventory import CertificateLine, inventory_line, inventory_query
 from certctl.storage.leases import RELEASED, Leases, TakenOver
 from certctl.storage.scopes import load_scope, scope_values, within
 from certctl.storage.tables import bulk_revocations, certificate_names, certificates, versions

@@ -10,16 +10,14 @@ from sqlalchemy import BigInteger, bindparam, case, select, update
 
 from certctl.storage.labels import decode_labels, encode_labels
 from certctl.storage.revocations import revocations_of
-from certctl.storage.scopes import within
-from certctl.storage.tables import certificate_names, certificates, orders, versions
+from certctl.storage.tables import certificate_names, certificates, orders
 from certctl.storage.versions import VERSION, VersionRecord, load_version, version_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sqlalchemy import Case, Connection, Select, Table
+    from sqlalchemy import Case, Connection, Table
 
-    from certctl.domain.access import Scope
     from certctl.domain.names import Name
     from certctl.storage.database import Row, Transaction
 
@@ -42,24 +40,6 @@ class CertificateRecord:
     version: VersionRecord | None
     order_id: str | None
     labels: dict[str, str] = field(default_factory=dict)
-    archived_at: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateLine:
-    """A certificate as the inventory lists it."""
-
-    id: str
-    issuer_id: str
-    profile_id: str
-    owner: str | None
-    common_name: str | None
-    names: list[str]
-    status: str
-    not_after: int | None
-    renew_at: int | None
-    created_at: int
-    serial: str | None
     archived_at: int | None = None
 
 
@@ -100,7 +80,12 @@ def certificate_rows(
     rows += [
         (
             certificate_names,
-            {"value": name.value, "certificate_id": certificate_id, "kind": name.kind.value},
+            {
+                "value": name.value,
+                "certificate_id": certificate_id,
+                "kind": name.kind.value,
+                "reversed": name.value[::-1],
+            },
         )
         for name in names
     ]
@@ -264,64 +249,5 @@ def get_certificate(connection: Connection, certificate_id: str) -> CertificateR
         version=version,
         order_id=row.newest_order_id,
         labels=decode_labels(row.labels),
-        archived_at=row.archived_at,
-    )
-
-
-_LIST = (
-    select(
-        certificates.c.id,
-        certificates.c.issuer_id,
-        certificates.c.profile_id,
-        certificates.c.owner,
-        certificates.c.common_name,
-        certificates.c.names,
-        certificates.c.status,
-        certificates.c.not_after,
-        certificates.c.renew_at,
-        certificates.c.created_at,
-        certificates.c.archived_at,
-        versions.c.serial,
-    )
-    .outerjoin(versions, versions.c.id == certificates.c.version_id)
-    .order_by(certificates.c.id.desc())
-    .limit(bindparam("limit"))
-)
-_LIST_AFTER = _LIST.where(certificates.c.id < bindparam("before"))
-
-
-def list_certificates(
-    connection: Connection, *, limit: int, before: str | None, scope: Scope | None
-) -> list[CertificateLine]:
-    """Certificates within a scope with ids below `before`, newest first; archived ones are not."""
-    values: dict[str, Any] = {"limit": limit}
-    statement = _LIST.where(certificates.c.archived_at.is_(None))
-    if before is not None:
-        statement = _LIST_AFTER.where(certificates.c.archived_at.is_(None))
-        values["before"] = before
-    if scope is not None:
-        statement = statement.where(*within(scope, connection.dialect))
-    return [inventory_line(row) for row in connection.execute(statement, values)]
-
-
-def inventory_query(limit: int) -> Select[Any]:
-    """Lines of the inventory, newest first, for others to narrow down."""
-    return _LIST.params(limit=limit)
-
-
-def inventory_line(row: Any) -> CertificateLine:
-    """A line from a row (SQLAlchemy's) of such a query."""
-    return CertificateLine(
-        id=row.id,
-        issuer_id=row.issuer_id,
-        profile_id=row.profile_id,
-        owner=row.owner,
-        common_name=row.common_name,
-        names=json.loads(row.names),
-        status=row.status,
-        not_after=row.not_after,
-        renew_at=row.renew_at,
-        created_at=row.created_at,
-        serial=row.serial,
         archived_at=row.archived_at,
     )

@@ -13,7 +13,9 @@ from sqlalchemy import bindparam, func, select
 from certctl.domain.imports import EXTERNAL_TYPE
 from certctl.storage.conditions import ConditionState
 from certctl.storage.tables import (
+    LISTED,
     OPEN_ORDERS,
+    UNUSUAL,
     certificates,
     issuer_conditions,
     issuers,
@@ -81,24 +83,29 @@ class Inventory:
     earliest: int | None
 
 
-_KEPT = certificates.c.archived_at.is_(None)
-_STATUSES = (
+# Nearly all are `issued`, and no index has them alone: the few that are not are counted, and taken
+# away from the whole.
+_UNUSUAL = (
     select(certificates.c.status, func.count().label("certificates"))
-    .where(_KEPT)
+    .where(UNUSUAL)
     .group_by(certificates.c.status)
 )
-_ISSUED = (_KEPT, certificates.c.status == "issued")
-_BETWEEN = (
+_ALL = select(func.count()).select_from(certificates).where(LISTED)
+_WITHIN = (
+    certificates.c.not_after > bindparam("after"),
+    certificates.c.not_after <= bindparam("until"),
+)
+_ALL_WITHIN = _ALL.where(*_WITHIN)
+_UNUSUAL_WITHIN = (
     select(func.count())
     .select_from(certificates)
-    .where(
-        *_ISSUED,
-        certificates.c.not_after > bindparam("after"),
-        certificates.c.not_after <= bindparam("until"),
-    )
+    .where(UNUSUAL, certificates.c.status.in_(("pending", "failed", "revoked")), *_WITHIN)
 )
-_EARLIEST = select(func.min(certificates.c.not_after)).where(
-    *_ISSUED, certificates.c.not_after > bindparam("after")
+_EARLIEST = (
+    select(certificates.c.not_after)
+    .where(LISTED, certificates.c.status == "issued", certificates.c.not_after > bindparam("after"))
+    .order_by(certificates.c.not_after)
+    .limit(1)
 )
 
 
@@ -106,16 +113,22 @@ def read_inventory(connection: Connection, now_ms: int, windows: Mapping[str, in
     """Count the certificates; `windows` are lengths in milliseconds by name, shortest first."""
 
     def count(after: int, until: int) -> int:
-        found: int = connection.execute(_BETWEEN, {"after": after, "until": until}).scalar_one()
-        return found
+        window = {"after": after, "until": until}
+        whole: int = connection.execute(_ALL_WITHIN, window).scalar_one()
+        unusual: int = connection.execute(_UNUSUAL_WITHIN, window).scalar_one()
+        return whole - unusual
 
     expiring: dict[str, int] = {}
     counted, edge = 0, now_ms
     for name, length in windows.items():  # what a shorter one holds is not counted again
         counted += count(edge, now_ms + length)
         expiring[name], edge = counted, now_ms + length
+    statuses = {row.status: row.certificates for row in connection.execute(_UNUSUAL)}
+    issued = connection.execute(_ALL).scalar_one() - sum(statuses.values())
+    if issued:
+        statuses["issued"] = issued
     return Inventory(
-        statuses={row.status: row.certificates for row in connection.execute(_STATUSES)},
+        statuses=statuses,
         expired=count(0, now_ms),
         expiring=expiring,
         earliest=connection.execute(_EARLIEST, {"after": now_ms}).scalar(),

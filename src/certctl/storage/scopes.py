@@ -7,19 +7,24 @@ at one certificate all narrow with it, so that what is out of scope is nowhere.
 from __future__ import annotations
 
 import json
-from string import ascii_lowercase, ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, String, and_, cast, column, exists, func, or_, select
+from sqlalchemy import exists, or_, select
 
 from certctl.domain.access import NamePattern, Scope
 from certctl.domain.names import NameKind
+from certctl.storage.name_conditions import (
+    fits_pattern,
+    names_of_row,
+    sql_ascii_lower,
+    without_kind,
+)
 from certctl.storage.tables import certificate_names, certificates, orders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sqlalchemy import Column, ColumnElement, Connection, Dialect, TableValuedAlias
+    from sqlalchemy import Column, ColumnElement, Connection, Dialect
 
 
 def scope_values(scope: Scope) -> dict[str, Any]:
@@ -72,6 +77,23 @@ def within(scope: Scope | None, dialect: Dialect) -> list[ColumnElement[bool]]:
     return found
 
 
+def names_within(patterns: Sequence[NamePattern], dialect: Dialect) -> list[ColumnElement[bool]]:
+    """Conditions on rows of `certificates` whose names all fit, by looking at each row."""
+    name = names_of_row(dialect)
+    fits = or_(*[fits_pattern(name.c.value, pattern) for pattern in patterns])
+    other = names_of_row(dialect)
+    common_name = certificates.c.common_name
+    spellings = [common_name, sql_ascii_lower(common_name, dialect)]
+    return [
+        certificates.c.names != "[]",
+        ~exists(select(1).select_from(name).where(~fits)),
+        or_(
+            common_name.is_(None),
+            exists(select(1).select_from(other).where(without_kind(other, dialect).in_(spellings))),
+        ),
+    ]
+
+
 def within_certificate(
     column: Column[Any], scope: Scope | None, dialect: Dialect
 ) -> list[ColumnElement[bool]]:
@@ -83,23 +105,7 @@ def within_certificate(
 
 
 def _named_within(patterns: Sequence[NamePattern], dialect: Dialect) -> list[ColumnElement[bool]]:
-    name = _names(dialect)
-    fits = or_(*[_fits(name.c.value, pattern) for pattern in patterns])
-    other = _names(dialect)
-    common_name = certificates.c.common_name
-    spellings = [
-        f"{kind.value}:" + spelling
-        for kind in NameKind
-        for spelling in (common_name, _ascii_lower(common_name, dialect))
-    ]
-    conditions: list[ColumnElement[bool]] = [
-        certificates.c.names != "[]",
-        ~exists(select(1).select_from(name).where(~fits)),
-        or_(
-            common_name.is_(None),
-            exists(select(1).select_from(other).where(other.c.value.in_(spellings))),
-        ),
-    ]
+    conditions = names_within(patterns, dialect)
     if not any(pattern.below for pattern in patterns):
         # Found by the index of names; the other names of a certificate are looked at with its row.
         conditions.append(
@@ -110,30 +116,6 @@ def _named_within(patterns: Sequence[NamePattern], dialect: Dialect) -> list[Col
             )
         )
     return conditions
-
-
-def _fits(value: ColumnElement[str], pattern: NamePattern) -> ColumnElement[bool]:
-    """Whether a stored name (`kind:value`) fits a pattern."""
-    if pattern.below:
-        ending = value.endswith(f".{pattern.value}", autoescape=True)
-        return and_(value.startswith(f"{pattern.kind.value}:", autoescape=True), ending)
-    return value == f"{pattern.kind.value}:{pattern.value}"
-
-
-def _names(dialect: Dialect) -> TableValuedAlias:
-    """The names of the row of `certificates` around it, each a row with a `value`."""
-    if dialect.name == "sqlite":
-        function = func.json_each(certificates.c.names)
-    else:
-        function = func.json_array_elements_text(cast(certificates.c.names, JSON))
-    return function.table_valued(column("value", String))
-
-
-def _ascii_lower(text: ColumnElement[str], dialect: Dialect) -> ColumnElement[str]:
-    """As `domain.access.ascii_lower`: PostgreSQL's `lower` makes a k of the Kelvin sign."""
-    if dialect.name == "sqlite":
-        return func.lower(text)
-    return func.translate(text, ascii_uppercase, ascii_lowercase)
 
 
 def reaches_certificate(connection: Connection, certificate_id: str, scope: Scope) -> bool:

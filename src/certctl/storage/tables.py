@@ -192,24 +192,62 @@ certificates = Table(
     Column("updated_at", BigInteger, nullable=False),
 )
 _index_where_set(certificates.c.renew_at)
-# For the counts of `/metrics`, which read nothing else.
+# For the inventory (see `inventory`): what is in order below one issuer, profile or owner, with all
+# that a walk has to know besides. Whole, not partial: a delete's foreign key looks there as well.
+for _column in (certificates.c.issuer_id, certificates.c.profile_id):
+    Index(
+        f"ix_certificates_{_column.name}",
+        _column,
+        certificates.c.id,
+        certificates.c.not_after,
+        certificates.c.archived_at,
+    )
 Index(
-    "ix_certificates_status_not_after",
-    certificates.c.status,
+    "ix_certificates_owner",
+    certificates.c.owner,
+    certificates.c.id,
     certificates.c.not_after,
-    sqlite_where=certificates.c.archived_at.is_(None),
-    postgresql_where=certificates.c.archived_at.is_(None),
+    certificates.c.archived_at,
+    sqlite_where=certificates.c.owner.is_not(None),
+    postgresql_where=certificates.c.owner.is_not(None),
 )
+LISTED = text("archived_at IS NULL")
+ARCHIVED = text("archived_at IS NOT NULL")
+#: Certificates in the few states that are not the rule, without those that are archived.
+UNUSUAL = text("status <> 'issued' AND archived_at IS NULL")
+for _words, _where, _columns in (
+    ("not_after", LISTED, ("not_after", "id")),
+    ("status", UNUSUAL, ("status", "id")),
+    ("status_not_after", UNUSUAL, ("status", "not_after", "id")),
+    ("archived", ARCHIVED, ("id",)),
+    ("archived_not_after", ARCHIVED, ("not_after", "id")),
+):
+    Index(
+        f"ix_certificates_{_words}",
+        *[certificates.c[name] for name in _columns],
+        sqlite_where=_where,
+        postgresql_where=_where,
+    )
 
-# For finding certificates by name; the certificate's own row has the list in its order.
+# For finding certificates by name; the certificate's own row has the list in its order. The order
+# of bytes, so that what begins alike lies together.
+_NAME = String(2048).with_variant(String(2048, collation="C"), "postgresql")
 certificate_names = Table(
     "certificate_names",
     metadata,
-    Column("value", String(2048), nullable=False),
+    Column("value", _NAME, nullable=False),
     Column("certificate_id", String(80), ForeignKey("certificates.id"), nullable=False),
     Column("kind", String(8), nullable=False),
+    # The value from its end: what ends alike lies together. Null where a certctl wrote it that did
+    # not know the column.
+    Column("reversed", _NAME),
     PrimaryKeyConstraint("value", "certificate_id", "kind"),
     sqlite_with_rowid=False,
+)
+Index(
+    "ix_certificate_names_reversed",
+    certificate_names.c.reversed,
+    certificate_names.c.certificate_id,
 )
 
 # Issuers' certificates, each sequence stored once: `id` is the SHA-256 of the PEM text.

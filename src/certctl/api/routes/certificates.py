@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from certctl.api.cursors import Cursor, Limit, decode_cursor, encode_cursor
+from certctl.api.cursors import Cursor, Limit
 from certctl.api.direct_route import DirectRoute
+from certctl.api.inventory_cursors import decode_place, encode_place
 from certctl.api.ordering import (
     IdempotencyHeader,
     PreferHeader,
@@ -16,11 +18,18 @@ from certctl.api.ordering import (
 )
 from certctl.api.services import ObjectId, actor, services
 from certctl.api.views import certificate_summary, certificate_view
+from certctl.domain.clock import to_ms
+from certctl.domain.inventory import (
+    InventoryFilter,
+    InventorySort,
+    InventoryStatus,
+    parse_name_filter,
+)
 from certctl.lifecycle.enrolment import EnrolmentRequest
 from certctl.lifecycle.lookups import load_certificate
 from certctl.schemas.certificates import CertificateCreate, CertificateSummary, CertificateView
-from certctl.schemas.common import Page
-from certctl.storage.certificates import list_certificates
+from certctl.schemas.common import Label, Moment, Page
+from certctl.storage.inventory import ListQuery, list_certificates
 
 router = APIRouter(prefix="/certificates", tags=["certificates"])
 create_router = APIRouter(prefix="/certificates", tags=["certificates"], route_class=DirectRoute)
@@ -64,22 +73,76 @@ async def create_certificate(
     return await answer(request, enrolled, prefer)
 
 
+_ID = r"^[a-z0-9-]+$"
+
+
 @router.get("", response_model=Page[CertificateSummary], summary="List certificates")
 async def list_all(
-    request: Request, limit: Limit = 50, cursor: Cursor = None
+    request: Request,
+    *,
+    status: Annotated[
+        InventoryStatus | None,
+        Query(description="Only those that stand so; archived ones are listed only by `archived`"),
+    ] = None,
+    issuer_id: Annotated[
+        str | None, Query(max_length=80, pattern=_ID, description="Only those of this issuer")
+    ] = None,
+    profile_id: Annotated[
+        str | None, Query(max_length=80, pattern=_ID, description="Only those of this profile")
+    ] = None,
+    owner: Annotated[
+        Label | None, Query(description="Only those that this owner looks after: the whole text")
+    ] = None,
+    name: Annotated[
+        str | None,
+        Query(
+            max_length=2_048,
+            description="Only those with such a name: `www.example.org`; `shop*`, what names begin "
+            "with; `*.example.org`, every name below example.org. A kind may stand in front "
+            "(`dns:`, `ip:`, `email:`, `uri:`)",
+        ),
+    ] = None,
+    expires_after: Annotated[
+        Moment | None, Query(description="Only those whose newest version ends then or later")
+    ] = None,
+    expires_before: Annotated[
+        Moment | None, Query(description="Only those whose newest version ends before this moment")
+    ] = None,
+    sort: Annotated[
+        InventorySort,
+        Query(description="The order; with a minus backwards. What has no `not_after` comes last"),
+    ] = InventorySort.NEWEST,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> Page[CertificateSummary]:
-    """The inventory, newest first."""
-    its = services(request)
-    before = decode_cursor(cursor, str)[0] if cursor is not None else None
-    lines = await its.database.read(
-        lambda connection: list_certificates(
-            connection, limit=limit + 1, before=before, scope=actor(request).scope
-        )
+    """The inventory. A certificate has to fit every part of the filter.
+
+    **A page may have fewer rows than `limit`, even none, although `next` is not null**: the server
+    looks through a bounded part of the inventory for each page. The list ends where `next` is null.
+    A cursor belongs to the filter and the order that it came from.
+    """
+    wanted = InventoryFilter(
+        status=status,
+        issuer_id=issuer_id,
+        profile_id=profile_id,
+        owner=owner,
+        name=None if name is None else parse_name_filter(name, "name"),
+        expires_after=None if expires_after is None else to_ms(expires_after),
+        expires_before=None if expires_before is None else to_ms(expires_before),
     )
+    query = ListQuery(
+        wanted,
+        sort,
+        actor(request).scope,
+        limit,
+        after=None if cursor is None else decode_place(cursor, wanted, sort),
+    )
+    its = services(request)
     now = its.clock.now_ms()
+    page = await its.database.read(lambda connection: list_certificates(connection, query, now))
     return Page(
-        data=[certificate_summary(line, now) for line in lines[:limit]],
-        next=encode_cursor(lines[limit - 1].id) if len(lines) > limit else None,
+        data=[certificate_summary(line, now) for line in page.lines],
+        next=None if page.next is None else encode_place(page.next, wanted, sort),
     )
 
 
