@@ -201,7 +201,7 @@ scopes = st.none() | st.builds(
 
 
 WHOLE = InventoryFilter()
-SOME_ISSUERS = Scope(issuers=frozenset({"iss-a", "iss-b"}), profiles=frozenset({"prof-a"}))
+SOME_ISSUERS = Scope(issuers=frozenset({"iss-a", "iss-b"}))
 SOME_NAMES = Scope(
     names=tuple(parse_pattern(each, "names") for each in ("*.org", "a.example.org", "ip:10.0.0.1"))
 )

@@ -64,16 +64,17 @@ class Source:
         return int(connection.execute(counted).scalar_one())
 
 
-def best_source(connection: Connection, found: Sequence[Source]) -> tuple[Source, int] | None:
-    """The first that is small; else the first with walks that are worth it; and its size."""
+def best_source(connection: Connection, found: Sequence[Source]) -> tuple[Source, bool] | None:
+    """The first that is small, else the first with walks that are worth it; and which it is."""
     counts = []
     for source in found:
-        counts.append((source, source.count(connection)))
-        if counts[-1][1] <= SMALL:
-            return counts[-1]
+        count = source.count(connection)
+        if count <= SMALL:
+            return source, True
+        counts.append((source, count))
     for source, count in counts:
         if source.walks or (source.sorted_walks and count <= MIDDLING):
-            return source, count
+            return source, False
     return None
 
 
