@@ -191,6 +191,23 @@ def test_what_is_not_asked_for_is_not_sent() -> None:
     }
 
 
+def test_the_filter_of_the_inventory_is_sent() -> None:
+    script = Script(answer(200, {"data": [], "next": None}))
+    with script.client() as client:
+        client.certificates(
+            status="issued",
+            name="*.example.org",
+            expires_before=datetime(2027, 1, 1, tzinfo=UTC),
+            sort="not_after",
+        )
+    assert dict(script.requests[0].url.params) == {
+        "status": "issued",
+        "name": "*.example.org",
+        "expires_before": "2027-01-01T00:00:00+00:00",
+        "sort": "not_after",
+    }
+
+
 def test_fields_of_a_newer_server_are_ignored() -> None:
     script = Script(answer(200, {"data": [], "next": None, "new": 1}))
     with script.client() as client:

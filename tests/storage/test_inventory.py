@@ -201,10 +201,12 @@ scopes = st.none() | st.builds(
 
 
 WHOLE = InventoryFilter()
-SOME_ISSUERS = Scope(issuers=frozenset({"iss-a", "iss-b"}), profiles=frozenset({"prof-a"}))
+SOME_ISSUERS = Scope(issuers=frozenset({"iss-a", "iss-b"}))
 SOME_NAMES = Scope(
     names=tuple(parse_pattern(each, "names") for each in ("*.org", "a.example.org", "ip:10.0.0.1"))
 )
+TWO_NAMES = Scope(names=tuple(parse_pattern(each, "names") for each in (PATTERNS[1], PATTERNS[3])))
+SCOPES = (SOME_ISSUERS, SOME_NAMES, TWO_NAMES)
 #: What is taken for small, and for little enough to sort: each decides for another way.
 SIZES = ((2_000, 6_000), (0, 6_000), (0, 0))
 
@@ -237,6 +239,7 @@ async def test_the_pages_are_what_fits_in_order(
         @settings(suppress_health_check=list(HealthCheck), deadline=None, max_examples=EXAMPLES)
         @example(WHOLE, SOME_NAMES, InventorySort.NEWEST, 1, 3, SIZES[1])
         @example(WHOLE, SOME_NAMES, InventorySort.CREATED, 4, 20, SIZES[1])
+        @example(WHOLE, TWO_NAMES, InventorySort.NEWEST, 1, 3, SIZES[2])
         @example(WHOLE, SOME_ISSUERS, InventorySort.NEWEST, 4, 3, SIZES[2])
         @example(WHOLE, SOME_ISSUERS, InventorySort.CREATED, 4, 20, SIZES[2])
         @example(WHOLE, SOME_ISSUERS, InventorySort.NOT_AFTER, 4, 3, SIZES[1])
@@ -346,7 +349,7 @@ async def test_no_filter_scans(database: Database, monkeypatch: pytest.MonkeyPat
         for sizes, sort in product(SIZES, (InventorySort.NEWEST, InventorySort.NOT_AFTER)):
             set_sizes(monkeypatch, sizes)
             queries = [ListQuery(each, sort, None, 5) for each in wanted]
-            queries += [ListQuery(WHOLE, sort, scope, 5) for scope in (SOME_ISSUERS, SOME_NAMES)]
+            queries += [ListQuery(WHOLE, sort, scope, 5) for scope in SCOPES]
             for query in queries:
                 steps = _plans(connection, query)
                 assert steps

@@ -15,7 +15,6 @@ from sqlalchemy import bindparam, func, literal_column, select
 
 from certctl.domain.inventory import InventoryStatus
 from certctl.storage.inventory_sources import (
-    SMALL,
     best_source,
     conditions,
     moments,
@@ -135,10 +134,10 @@ def _places(
     best = best_source(connection, found)
     if best is None:
         return search.along([whole_list(by_not_after=sort.by_not_after)], bound)
-    source, count = best
+    source, is_small = best
     if source.walks:
         return search.along(source.walks, bound)
-    if count <= SMALL:
+    if is_small:
         return search.through_all(source)
     return search.along(source.sorted_walks, max(bound // _SORTED_SHARE, 1))
 

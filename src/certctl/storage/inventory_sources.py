@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, Connection, Dialect, Select
 
-    from certctl.domain.access import Scope
+    from certctl.domain.access import NamePattern, Scope
     from certctl.domain.inventory import InventoryFilter, NameFilter
+    from certctl.domain.names import NameKind
 
 _c = certificates.c
 _n = certificate_names.c
@@ -64,16 +65,17 @@ class Source:
         return int(connection.execute(counted).scalar_one())
 
 
-def best_source(connection: Connection, found: Sequence[Source]) -> tuple[Source, int] | None:
-    """The first that is small; else the first with walks that are worth it; and its size."""
+def best_source(connection: Connection, found: Sequence[Source]) -> tuple[Source, bool] | None:
+    """The first that is small, else the first with walks that are worth it; and which it is."""
     counts = []
     for source in found:
-        counts.append((source, source.count(connection)))
-        if counts[-1][1] <= SMALL:
-            return counts[-1]
+        count = source.count(connection)
+        if count <= SMALL:
+            return source, True
+        counts.append((source, count))
     for source, count in counts:
         if source.walks or (source.sorted_walks and count <= MIDDLING):
-            return source, count
+            return source, False
     return None
 
 
@@ -96,9 +98,7 @@ def sources(
     if wanted.status is InventoryStatus.ARCHIVED:
         found.append(_of_archived())
     if scope is not None and scope.names is not None:
-        ranges = ranges_of_patterns(scope.names)
-        if len(ranges) <= _RANGES:
-            found.append(_of_names(ranges, by_not_after=by_not_after))
+        found += _of_patterns(scope.names, by_not_after=by_not_after)
     for column, one, several in (
         (_c.profile_id, wanted.profile_id, None if scope is None else scope.profiles),
         (_c.issuer_id, wanted.issuer_id, None if scope is None else scope.issuers),
@@ -160,10 +160,24 @@ def _of_moments(first: int | None, before: int | None) -> Source:
 def _of_name(wanted: NameFilter, *, by_not_after: bool) -> Source:
     walks: tuple[Walk, ...] = ()
     if wanted.match is NameMatch.EXACT and wanted.kind is not None and not by_not_after:
-        (text,) = wanted.texts
-        kind = _n.kind == wanted.kind.value
-        walks = (Walk((_n.value, text), (kind,), _n.certificate_id),)
+        walks = tuple(_of_one_name(wanted.kind, text) for text in wanted.texts)
     return _of_names(ranges_of_filter(wanted), walks, by_not_after=by_not_after)
+
+
+def _of_patterns(patterns: Sequence[NamePattern], *, by_not_after: bool) -> list[Source]:
+    ranges = ranges_of_patterns(patterns)
+    if len(ranges) > _RANGES:
+        return []
+    walks: tuple[Walk, ...] = ()
+    is_exact = not any(pattern.below for pattern in patterns)
+    if is_exact and len(patterns) <= _WALKS and not by_not_after:
+        walks = tuple(_of_one_name(pattern.kind, pattern.value) for pattern in patterns)
+    return [_of_names(ranges, walks, by_not_after=by_not_after)]
+
+
+def _of_one_name(kind: NameKind, value: str) -> Walk:
+    """The index has the certificates of one name in the order of their ids."""
+    return Walk((_n.value, value), (_n.kind == kind.value,), _n.certificate_id)
 
 
 def _of_names(
