@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from certctl.domain.access import (
     GLOBAL,
     Grant,
-    NamePattern,
+    ScopeName,
     Permission,
     Role,
     Scope,
     check_expiry,
     check_grant,
-    parse_pattern,
+    parse_scope_name,
     permissions_of,
 )
 from certctl.domain.errors import Forbidden, InvalidInput
@@ -30,7 +30,7 @@ TEXTS = st.one_of(
     DOMAINS.map(lambda domain: f"uri:spiffe://{domain}/x"),
     st.sampled_from(["ip:10.0.0.1", "ip:10.0.0.2", "ip:2001:db8::1"]),
 )
-PATTERNS = TEXTS.map(lambda text: parse_pattern(text, "names"))
+PATTERNS = TEXTS.map(lambda text: parse_scope_name(text, "names"))
 NAMES = TEXTS.map(lambda text: parse_name(text, "names"))
 
 
@@ -53,8 +53,8 @@ GRANTS = st.builds(
 
 
 @given(PATTERNS)
-def test_a_pattern_is_read_as_it_is_written(pattern: NamePattern) -> None:
-    assert parse_pattern(str(pattern), "names") == pattern
+def test_a_pattern_is_read_as_it_is_written(pattern: ScopeName) -> None:
+    assert parse_scope_name(str(pattern), "names") == pattern
 
 
 @pytest.mark.parametrize(
@@ -82,26 +82,26 @@ def test_a_pattern_is_read_as_it_is_written(pattern: NamePattern) -> None:
 )
 def test_which_names_fit(pattern: str, name: str, fits: bool) -> None:
     parsed = parse_name(name, "names")
-    assert parse_pattern(pattern, "names").admits(parsed.kind, parsed.value) is fits
+    assert parse_scope_name(pattern, "names").admits(parsed.kind, parsed.value) is fits
 
 
 @given(PATTERNS, PATTERNS, NAMES)
 def test_what_a_covered_pattern_admits_its_cover_admits(
-    outer: NamePattern, inner: NamePattern, name: Name
+    outer: ScopeName, inner: ScopeName, name: Name
 ) -> None:
     if outer.covers(inner) and inner.admits(name.kind, name.value):
         assert outer.admits(name.kind, name.value)
 
 
 @given(PATTERNS)
-def test_a_pattern_covers_itself(pattern: NamePattern) -> None:
+def test_a_pattern_covers_itself(pattern: ScopeName) -> None:
     assert pattern.covers(pattern)
 
 
 @given(PATTERNS, NAMES)
-def test_a_pattern_covers_the_names_that_it_admits(pattern: NamePattern, name: Name) -> None:
+def test_a_pattern_covers_the_names_that_it_admits(pattern: ScopeName, name: Name) -> None:
     if not name.value.startswith("*."):
-        exact = NamePattern(name.kind, name.value)
+        exact = ScopeName(name.kind, name.value)
         assert pattern.covers(exact) is pattern.admits(name.kind, name.value)
 
 
@@ -141,7 +141,7 @@ def test_a_scope_covers_itself_and_never_the_lack_of_one(scope: Scope) -> None:
 def test_every_name_and_the_common_name_have_to_fit(
     names: list[str], common_name: str | None, fits: bool
 ) -> None:
-    scope = Scope(names=(parse_pattern("*.example.org", "names"),))
+    scope = Scope(names=(parse_scope_name("*.example.org", "names"),))
     parsed = [parse_name(name, "names") for name in names]
     assert scope.admits_names(parsed, common_name) is fits
 
@@ -186,5 +186,5 @@ def test_an_end_that_has_passed() -> None:
 def test_kinds_that_cannot_be_below() -> None:
     for text in ("*", "*.*.example.org", "a.*.example.org", "ip:*", "email:*@example.org x"):
         with pytest.raises(InvalidInput):
-            parse_pattern(text, "names")
-    assert parse_pattern("*.example.org", "names").kind is NameKind.DNS
+            parse_scope_name(text, "names")
+    assert parse_scope_name("*.example.org", "names").kind is NameKind.DNS

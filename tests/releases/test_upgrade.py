@@ -14,6 +14,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import ocsp
+from sqlalchemy import delete, insert, select
 
 from certctl.api.status import StatusApp
 from certctl.domain.revocations import RevocationReason
@@ -22,6 +23,7 @@ from certctl.lifecycle.server_certificate import OwnCertificate, ServerTls
 from certctl.pki.certificates import split_pem_certificates
 from certctl.storage.issuers import list_issuers
 from certctl.storage.migrate import HEAD, current_revision
+from certctl.storage.tables import certificate_names
 from tests.releases.history import LOCAL, csr
 from tests.releases.kept import PRESENT, VALUES, KeptRelease, kept_releases, stored_values
 from tests.releases.upgrading import (
@@ -81,6 +83,22 @@ async def test_every_row_is_there_as_it_was(upgraded: Upgraded) -> None:
     for table, rows in before.items():
         assert rows, f"{table} is empty, which proves nothing"
         assert sorted(map(str, same[table])) == sorted(map(str, rows)), table
+
+
+async def test_names_are_found_from_their_end(upgraded: Upgraded) -> None:
+    """Those that were there, and those that the older version writes while it is replaced."""
+    engine = upgraded.database._writing
+    with engine.begin() as connection:
+        names = connection.execute(select(certificate_names)).all()
+        assert names
+        assert all(name.reversed == name.value[::-1] for name in names)
+        if engine.dialect.name == "postgresql":
+            older = {"value": "late.example.org", "certificate_id": names[0].certificate_id}
+            connection.execute(insert(certificate_names).values(kind="dns", **older))
+            late = certificate_names.c.value == older["value"]
+            found = connection.execute(select(certificate_names).where(late)).one()
+            assert found.reversed == "gro.elpmaxe.etal"
+            connection.execute(delete(certificate_names).where(late))
 
 
 async def test_every_certificate_is_shown(upgraded: Upgraded, plane: ControlPlane) -> None:

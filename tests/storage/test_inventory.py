@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, insert, text
 
-from certctl.domain.access import Scope, parse_pattern
+from certctl.domain.access import Scope, parse_scope_name
 from certctl.domain.inventory import (
     InventoryFilter,
     InventorySort,
@@ -195,7 +195,7 @@ scopes = st.none() | st.builds(
     profiles=maybe(frozenset({"prof-a"}), frozenset(PROFILES)),
     names=st.none()
     | st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=3, unique=True).map(
-        lambda texts: tuple(parse_pattern(text, "names") for text in texts)
+        lambda texts: tuple(parse_scope_name(text, "names") for text in texts)
     ),
 )
 
@@ -203,9 +203,13 @@ scopes = st.none() | st.builds(
 WHOLE = InventoryFilter()
 SOME_ISSUERS = Scope(issuers=frozenset({"iss-a", "iss-b"}))
 SOME_NAMES = Scope(
-    names=tuple(parse_pattern(each, "names") for each in ("*.org", "a.example.org", "ip:10.0.0.1"))
+    names=tuple(
+        parse_scope_name(each, "names") for each in ("*.org", "a.example.org", "ip:10.0.0.1")
+    )
 )
-TWO_NAMES = Scope(names=tuple(parse_pattern(each, "names") for each in (PATTERNS[1], PATTERNS[3])))
+TWO_NAMES = Scope(
+    names=tuple(parse_scope_name(each, "names") for each in (PATTERNS[1], PATTERNS[3]))
+)
 SCOPES = (SOME_ISSUERS, SOME_NAMES, TWO_NAMES)
 #: What is taken for small, and for little enough to sort: each decides for another way.
 SIZES = ((2_000, 6_000), (0, 6_000), (0, 0))

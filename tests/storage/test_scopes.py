@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from certctl.domain.access import Scope, parse_pattern
+from certctl.domain.access import Scope, parse_scope_name
 from certctl.domain.names import Name, parse_name
 from certctl.storage.certificates import certificate_rows
 from certctl.storage.scopes import decode_scope, encode_scope, reaches_certificate, within
@@ -105,7 +105,7 @@ async def test_sql_and_python_agree(database: Database) -> None:
                 profiles=None if profiles is None else frozenset(profiles),
                 names=None
                 if names is None
-                else tuple(parse_pattern(text, "names") for text in names),
+                else tuple(parse_scope_name(text, "names") for text in names),
             )
             statement = select(certificates.c.id).where(*within(scope, connection.dialect))
             found = set(connection.execute(statement).scalars())

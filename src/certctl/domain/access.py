@@ -71,7 +71,7 @@ def permissions_of(role: Role, *, scoped: bool) -> frozenset[Permission]:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class NamePattern:
+class ScopeName:
     """One name, or with `below` every DNS name below a domain, at any depth; not itself.
 
     `value` is canonical, as in `Name`; with `below` it is the domain.
@@ -82,7 +82,7 @@ class NamePattern:
     below: bool = False
 
     def __str__(self) -> str:
-        """As `parse_pattern` reads it: DNS names plain, others with their kind."""
+        """As `parse_scope_name` reads it: DNS names plain, others with their kind."""
         if self.kind is NameKind.DNS:
             return f"*.{self.value}" if self.below else self.value
         return f"{self.kind.value}:{self.value}"
@@ -93,22 +93,22 @@ class NamePattern:
             return False
         return value.endswith(f".{self.value}") if self.below else value == self.value
 
-    def covers(self, other: NamePattern) -> bool:
+    def covers(self, other: ScopeName) -> bool:
         """Whether every name that fits the other pattern fits this one."""
         if other.below and other.value == self.value:
             return self.below
         return self.admits(other.kind, other.value) and (self.below or not other.below)
 
 
-def parse_pattern(text: str, field: str) -> NamePattern:
+def parse_scope_name(text: str, field: str) -> ScopeName:
     """Read a pattern: `www.example.org`, `*.example.org`, `ip:…`, `email:…`, `uri:…`.
 
     Raises InvalidInput at `field` as `parse_name` does.
     """
     name = parse_name(text, field)
     if name.kind is NameKind.DNS and name.value.startswith("*."):
-        return NamePattern(name.kind, name.value.removeprefix("*."), below=True)
-    return NamePattern(name.kind, name.value)
+        return ScopeName(name.kind, name.value.removeprefix("*."), below=True)
+    return ScopeName(name.kind, name.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class Scope:
 
     issuers: frozenset[str] | None = None
     profiles: frozenset[str] | None = None
-    names: tuple[NamePattern, ...] | None = None
+    names: tuple[ScopeName, ...] | None = None
 
     def admits_issuer(self, issuer_id: str) -> bool:
         """Whether that issuer is within it."""

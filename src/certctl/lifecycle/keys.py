@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from certctl.domain.access import Grant, Role, Scope, check_expiry, check_grant, parse_pattern
+from certctl.domain.access import Grant, Role, Scope, check_expiry, check_grant, parse_scope_name
 from certctl.domain.audit import AuditEvent
 from certctl.domain.errors import Conflict, InvalidInput, NotFound
 from certctl.domain.ids import new_id
@@ -45,7 +45,7 @@ class ScopeRequest:
         if self.names is not None:
             patterns = tuple(
                 dict.fromkeys(
-                    parse_pattern(text, f"scope.names.{index}")
+                    parse_scope_name(text, f"scope.names.{index}")
                     for index, text in enumerate(self.names)
                 )
             )

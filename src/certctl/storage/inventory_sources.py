@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, Connection, Dialect, Select
 
-    from certctl.domain.access import NamePattern, Scope
+    from certctl.domain.access import ScopeName, Scope
     from certctl.domain.inventory import InventoryFilter, NameFilter
     from certctl.domain.names import NameKind
 
@@ -164,7 +164,7 @@ def _of_name(wanted: NameFilter, *, by_not_after: bool) -> Source:
     return _of_names(ranges_of_filter(wanted), walks, by_not_after=by_not_after)
 
 
-def _of_patterns(patterns: Sequence[NamePattern], *, by_not_after: bool) -> list[Source]:
+def _of_patterns(patterns: Sequence[ScopeName], *, by_not_after: bool) -> list[Source]:
     ranges = ranges_of_patterns(patterns)
     if len(ranges) > _RANGES:
         return []

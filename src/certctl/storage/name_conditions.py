@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Dialect, TableValuedAlias
 
-    from certctl.domain.access import NamePattern
+    from certctl.domain.access import ScopeName
 
 #: Above every character of a stored name, which is ASCII.
 _ABOVE = "\x7f"
@@ -49,7 +49,7 @@ def sql_ascii_lower(text: ColumnElement[str], dialect: Dialect) -> ColumnElement
     return func.translate(text, ascii_uppercase, ascii_lowercase)
 
 
-def fits_pattern(value: ColumnElement[str], pattern: NamePattern) -> ColumnElement[bool]:
+def fits_pattern(value: ColumnElement[str], pattern: ScopeName) -> ColumnElement[bool]:
     """Whether a stored name (`kind:value`) fits a pattern."""
     if pattern.below:
         return _is_below(value, pattern.kind, pattern.value)
@@ -94,7 +94,7 @@ def ranges_of_filter(wanted: NameFilter) -> list[ColumnElement[bool]]:
             return [_ends_below(text) for text in wanted.texts]
 
 
-def ranges_of_patterns(patterns: Iterable[NamePattern]) -> list[ColumnElement[bool]]:
+def ranges_of_patterns(patterns: Iterable[ScopeName]) -> list[ColumnElement[bool]]:
     """Conditions on rows of `certificate_names` that one of a scope's names may fit."""
     patterns = list(patterns)
     exact = [pattern.value for pattern in patterns if not pattern.below]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, or_, select
 
-from certctl.domain.access import NamePattern, Scope
+from certctl.domain.access import ScopeName, Scope
 from certctl.domain.names import NameKind
 from certctl.storage.name_conditions import (
     fits_pattern,
@@ -49,7 +49,7 @@ def load_scope(parts: dict[str, Any]) -> Scope:
         profiles=None if profiles is None else frozenset(profiles),
         names=None
         if names is None
-        else tuple(NamePattern(NameKind(kind), value, below) for kind, value, below in names),
+        else tuple(ScopeName(NameKind(kind), value, below) for kind, value, below in names),
     )
 
 
@@ -77,7 +77,7 @@ def within(scope: Scope | None, dialect: Dialect) -> list[ColumnElement[bool]]:
     return found
 
 
-def names_within(patterns: Sequence[NamePattern], dialect: Dialect) -> list[ColumnElement[bool]]:
+def names_within(patterns: Sequence[ScopeName], dialect: Dialect) -> list[ColumnElement[bool]]:
     """Conditions on rows of `certificates` whose names all fit, by looking at each row."""
     name = names_of_row(dialect)
     fits = or_(*[fits_pattern(name.c.value, pattern) for pattern in patterns])
@@ -104,7 +104,7 @@ def within_certificate(
     return [column.in_(select(certificates.c.id).where(*conditions))]
 
 
-def _named_within(patterns: Sequence[NamePattern], dialect: Dialect) -> list[ColumnElement[bool]]:
+def _named_within(patterns: Sequence[ScopeName], dialect: Dialect) -> list[ColumnElement[bool]]:
     conditions = names_within(patterns, dialect)
     if not any(pattern.below for pattern in patterns):
         # Found by the index of names; the other names of a certificate are looked at with its row.

@@ -238,8 +238,8 @@ certificate_names = Table(
     Column("value", _NAME, nullable=False),
     Column("certificate_id", String(80), ForeignKey("certificates.id"), nullable=False),
     Column("kind", String(8), nullable=False),
-    # The value from its end: what ends alike lies together. Null where a certctl wrote it that did
-    # not know the column.
+    # The value from its end: what ends alike lies together. Where a certctl that does not know the
+    # column writes beside this one, which only PostgreSQL allows, a trigger adds it.
     Column("reversed", _NAME),
     PrimaryKeyConstraint("value", "certificate_id", "kind"),
     sqlite_with_rowid=False,

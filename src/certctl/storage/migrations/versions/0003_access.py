@@ -63,10 +63,26 @@ def _reverse_names() -> None:
         text = sa.String(2048, collation="C")
         op.alter_column("certificate_names", "value", type_=text, existing_nullable=False)
         op.add_column("certificate_names", sa.Column("reversed", text))
+        op.execute(_REVERSES)
+        op.execute(_WHERE_IT_IS_MISSING)
     op.execute("UPDATE certificate_names SET reversed = reverse(value)")
     op.create_index(
         "ix_certificate_names_reversed", "certificate_names", ["reversed", "certificate_id"]
     )
+
+
+# For an older process beside this one, which does not write the column.
+_REVERSES = """
+CREATE FUNCTION certctl_reverse_name() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.reversed := reverse(NEW.value);
+    RETURN NEW;
+END $$
+"""
+_WHERE_IT_IS_MISSING = """
+CREATE TRIGGER certctl_reverse_name BEFORE INSERT ON certificate_names
+FOR EACH ROW WHEN (NEW.reversed IS NULL) EXECUTE FUNCTION certctl_reverse_name()
+"""
 
 
 def _reverse(value: str) -> str:
