@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from certctl.domain.access import (
     GLOBAL,
     Grant,
-    ScopeName,
     Permission,
     Role,
     Scope,
+    ScopeName,
     check_expiry,
     check_grant,
     parse_scope_name,

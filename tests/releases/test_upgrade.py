@@ -93,11 +93,11 @@ async def test_names_are_found_from_their_end(upgraded: Upgraded) -> None:
         assert names
         assert all(name.reversed == name.value[::-1] for name in names)
         if engine.dialect.name == "postgresql":
-            older = {"value": "late.example.org", "certificate_id": names[0].certificate_id}
+            older = {"value": "older.test", "certificate_id": names[0].certificate_id}
             connection.execute(insert(certificate_names).values(kind="dns", **older))
             late = certificate_names.c.value == older["value"]
             found = connection.execute(select(certificate_names).where(late)).one()
-            assert found.reversed == "gro.elpmaxe.etal"
+            assert found.reversed == "tset.redlo"
             connection.execute(delete(certificate_names).where(late))
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Column, ColumnElement, Connection, Dialect, Select
 
-    from certctl.domain.access import ScopeName, Scope
+    from certctl.domain.access import Scope, ScopeName
     from certctl.domain.inventory import InventoryFilter, NameFilter
     from certctl.domain.names import NameKind
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exists, or_, select
 
-from certctl.domain.access import ScopeName, Scope
+from certctl.domain.access import Scope, ScopeName
 from certctl.domain.names import NameKind
 from certctl.storage.name_conditions import (
     fits_pattern,
