@@ -36,6 +36,8 @@ _STYLES = {
     "running": "yellow",
     "confirmed": "green",
     "done": "green",
+    "imported": "green",
+    "version added": "green",
     "refused": "bold red",
     "cancelled": "dim",
     "archived": "dim",
