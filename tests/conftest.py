@@ -1,8 +1,7 @@
-"""Fixtures for every test. Databases are fresh for each test, and made from a migrated template."""
+"""Fixtures for every test. Databases are migrated, and have nothing in them of another test."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from certctl.storage.engine import DATABASE_FILE, database_url, writer_engine
 from certctl.storage.migrate import ensure_schema
 from certctl.storage.sealing import Keyring
 from tests.support.clock import TurnableClock
+from tests.support.databases import Databases
 from tests.support.postgres import NoPostgres, PostgresServer, postgres_server
 from tests.support.targets import SECRET, DatabaseTarget
 
@@ -37,7 +37,6 @@ structlog.configure(
 
 # Two runs may share a server that was given to both.
 _PREFIX = f"certctl_test_{os.getpid()}"
-_numbers = itertools.count(1)
 
 
 def pytest_runtest_setup() -> None:
@@ -84,6 +83,14 @@ def postgres_template(postgres: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgres_databases(postgres: PostgresServer, postgres_template: str) -> Iterator[Databases]:
+    """Migrated databases, to be lent to one test after the other."""
+    databases = Databases(postgres, postgres_template, _PREFIX)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database file, to copy from."""
     folder = tmp_path_factory.mktemp("template")
@@ -113,11 +120,9 @@ def database_target(
     if dialect == "sqlite":
         yield DatabaseTarget(dialect, None, data_dir)
         return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    template: str = request.getfixturevalue("postgres_template")
-    name = f"{_PREFIX}_{next(_numbers)}"
-    yield DatabaseTarget(dialect, server.create_database(name, template), data_dir)
-    server.drop_database(name)
+    databases: Databases = request.getfixturevalue("postgres_databases")
+    with databases.lent() as name:
+        yield DatabaseTarget(dialect, databases.server.url(name), data_dir)
 
 
 @pytest.fixture

@@ -84,7 +84,12 @@ def sample_rows(
         ),
         (
             tables.certificate_names,
-            {"value": "a.example.org", "certificate_id": certificate, "kind": "dns"},
+            {
+                "value": "a.example.org",
+                "certificate_id": certificate,
+                "kind": "dns",
+                "reversed": "gro.elpmaxe.a",
+            },
         ),
         (tables.chains, {"id": CHAIN_ID, "pem": "-----BEGIN"}),
         (
