@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from sqlalchemy import text
 from tests.support.control_plane import control_plane
 
@@ -210,6 +212,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--limit", type=int, default=50)
     options = parser.parse_args()
+    # The figures go to standard output; a line for each request as well, but for this.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     found = measure(options.database_url, options.data_dir, options.rounds, options.limit)
     print(json.dumps(asyncio.run(found)))
 
